@@ -1,0 +1,64 @@
+"""Exceptions raised by barloop.
+
+::
+
+    BarloopError (ValueError)
+    ├── SchemaError       a frame has the wrong columns, dtypes or values
+    ├── PanelError        an aligned panel cannot be made or used as asked
+    ├── WeightsError      a weights function or weights frame says something invalid
+    ├── ConfigError       a setting is unknown, out of range or without a meaning
+    └── SimulationError   a run cannot go on, or its result does not hold what is asked
+        └── AuditError    a result does not follow from its own fills and cash flows
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BarloopError(ValueError):
+    """Base of every error that barloop raises on purpose."""
+
+
+class SchemaError(BarloopError):
+    """A frame has the wrong columns, dtypes or values."""
+
+
+class PanelError(BarloopError):
+    """An aligned panel cannot be made or used as asked."""
+
+
+class WeightsError(BarloopError):
+    """A weights function or weights frame says something invalid."""
+
+
+class ConfigError(BarloopError):
+    """A setting is unknown, out of range or without a meaning."""
+
+
+class SimulationError(BarloopError):
+    """A run cannot go on, or its result does not hold what is asked."""
+
+
+class AuditError(SimulationError):
+    """A result does not follow from its own fills and cash flows."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or nothing.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What would have been accepted.
+
+    Returns
+    -------
+    str
+        A sentence with a leading space, or an empty string.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,191 @@
+"""Arrays that the loop reads and writes, and how they are allocated.
+
+The caller allocates, the loop writes.  Fields of one kind are the rows of one block,
+named by an IntEnum, because a call into compiled code costs time per argument.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from barloop.enums import (
+    AssetField,
+    BarField,
+    Counter,
+    FillField,
+    OrderField,
+)
+from barloop.typing import (
+    ByteVector,
+    CodeBlock,
+    FloatBlock,
+    FloatPanel,
+    FloatVector,
+    IntBlock,
+    IntVector,
+)
+
+N_FILL_CODES = FillField.REASON + 1
+N_FILL_VALUES = FillField.COMMISSION + 1
+N_ORDER_CODES = OrderField.REASONS + 1
+N_ORDER_VALUES = OrderField.FILLED + 1
+
+HELD = 0
+"""Row of `Book.lists`: indices of the held assets, ascending."""
+WAITING = 1
+"""Row of `Book.lists`: assets of the waiting orders, ascending."""
+WAITING_ORDER = 2
+"""Row of `Book.lists`: place of each waiting order in the order log, -1 without log."""
+SCRATCH = 3
+SCRATCH_ORDER = 4
+COVERS = 5
+BUYS = 6
+RANKS = 7
+LAST_SEEN = 8
+"""Row of `Book.lists`, by asset: last bar whose close `LAST_CLOSE` takes into account."""
+N_LISTS = 9
+
+WAITING_QUANTITY = 0
+"""Row of `Book.quantities`: signed units still wanted, beside `WAITING`."""
+SCRATCH_QUANTITY = 1
+FINAL_QUANTITY = 2
+N_QUANTITIES = 3
+
+
+class Market(NamedTuple):
+    """What the loop may see of the world, all (n_bars, n_assets)."""
+
+    open: FloatPanel  # currency per unit, NaN where there is none
+    close: FloatPanel  # currency per unit, NaN where there is no bar
+
+
+class Decisions(NamedTuple):
+    """Sparse decisions: row r names ``asset[start[r]:start[r + 1]]``, ascending."""
+
+    kind: ByteVector  # (n_bars,) Decision codes; when asking, nonzero where to ask
+    start: IntVector  # (n_rows + 1,) first pair of each row
+    asset: IntVector  # (n_pairs,) column of the panel
+    weight: FloatVector  # (n_pairs,) signed fraction of equity
+
+
+class Book(NamedTuple):
+    """The state of the account.  Positions and cash exist here and nowhere else."""
+
+    assets: FloatBlock  # (AssetField, n_assets)
+    lists: IntBlock  # (N_LISTS, n_assets), see the row names above
+    quantities: FloatBlock  # (N_QUANTITIES, n_assets)
+    cash: FloatVector  # (1,) currency
+    counters: IntVector  # (Counter,)
+
+
+class Log(NamedTuple):
+    """Fills and orders in the order in which they happened; width 0 turns it off."""
+
+    fill_codes: CodeBlock  # (N_FILL_CODES, capacity)
+    fill_values: FloatBlock  # (N_FILL_VALUES, capacity)
+    order_codes: CodeBlock  # (N_ORDER_CODES, capacity)
+    order_values: FloatBlock  # (N_ORDER_VALUES, capacity)
+
+
+def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
+    """Allocate an account that holds cash only.
+
+    Parameters
+    ----------
+    n_assets : int
+        Columns of the panel.
+    initial_cash : float
+        Currency.
+    first_bar : int
+        The bar at which the loop starts.
+
+    Returns
+    -------
+    Book
+        Zero positions, unknown last closes, nothing waiting.
+    """
+    assets = np.zeros((len(AssetField), n_assets))
+    assets[AssetField.LAST_CLOSE] = np.nan
+    assets[AssetField.ENTRY_PRICE] = np.nan
+    assets[AssetField.ENTRY_BAR] = -1.0
+    lists = np.zeros((N_LISTS, n_assets), dtype=np.int64)
+    lists[LAST_SEEN] = -1
+    counters = np.zeros(len(Counter), dtype=np.int64)
+    counters[Counter.BAR] = first_bar
+    counters[Counter.ANSWER] = -1
+    counters[Counter.RUINED_AT] = -1
+    return Book(
+        assets,
+        lists,
+        np.zeros((N_QUANTITIES, n_assets)),
+        np.array([float(initial_cash)]),
+        counters,
+    )
+
+
+def new_bars(n_bars: int) -> FloatBlock:
+    """Allocate the per-bar outputs, (BarField, n_bars).
+
+    Parameters
+    ----------
+    n_bars : int
+        Bars of the panel.
+
+    Returns
+    -------
+    ndarray of shape (len(BarField), n_bars)
+        Zeros; the loop writes each bar that it runs.
+    """
+    return np.zeros((len(BarField), n_bars))
+
+
+def new_log(n_fills: int, n_orders: int) -> Log:
+    """Allocate a log with room for `n_fills` fills and `n_orders` orders.
+
+    Parameters
+    ----------
+    n_fills, n_orders : int
+        Rows; 0 and 0 turn logging off.
+
+    Returns
+    -------
+    Log
+        Not initialised: untouched pages cost nothing.
+    """
+    return Log(
+        np.empty((N_FILL_CODES, n_fills), dtype=np.int32),
+        np.empty((N_FILL_VALUES, n_fills)),
+        np.empty((N_ORDER_CODES, n_orders), dtype=np.int32),
+        np.empty((N_ORDER_VALUES, n_orders)),
+    )
+
+
+def grow_log(log: Log, counters: IntVector, n_assets: int) -> Log:
+    """Return a log of at least twice the room with the same rows.
+
+    Parameters
+    ----------
+    log : Log
+        The full one; not changed.
+    counters : ndarray of int64
+        The state that says how many rows are in use.
+    n_assets : int
+        Columns of the panel: a single bar may need a few rows for each of them.
+
+    Returns
+    -------
+    Log
+        The rows in use, copied, and more room.
+    """
+    n_fills, n_orders = counters[Counter.N_FILLS], counters[Counter.N_ORDERS]
+    larger = new_log(
+        2 * log.fill_codes.shape[1] + 4 * n_assets,
+        2 * log.order_codes.shape[1] + 4 * n_assets,
+    )
+    larger.fill_codes[:, :n_fills] = log.fill_codes[:, :n_fills]
+    larger.fill_values[:, :n_fills] = log.fill_values[:, :n_fills]
+    larger.order_codes[:, :n_orders] = log.order_codes[:, :n_orders]
+    larger.order_values[:, :n_orders] = log.order_values[:, :n_orders]
+    return larger

@@ -1,0 +1,196 @@
+"""A decision becomes waiting orders: target weights against positions."""
+
+from __future__ import annotations
+
+import math
+
+from barloop._jit import kernel
+from barloop._kernels.buffers import (
+    HELD,
+    LAST_SEEN,
+    SCRATCH,
+    SCRATCH_ORDER,
+    SCRATCH_QUANTITY,
+    WAITING,
+    WAITING_ORDER,
+    WAITING_QUANTITY,
+    Book,
+    Decisions,
+    Log,
+)
+from barloop._kernels.fills import INTEGER_TOLERANCE, note
+from barloop.enums import (
+    AssetField,
+    AtDecision,
+    BarField,
+    Counter,
+    Decision,
+    Option,
+    OrderField,
+    Reason,
+    Rounding,
+)
+from barloop.typing import FloatBlock, FloatPanel, FloatVector
+
+DUST = 1e-9
+"""Orders and targets smaller than this share of the position are rounding errors."""
+
+
+@kernel
+def known_close(
+    t: int,
+    i: int,
+    close: FloatPanel,  # (n_bars, n_assets) NaN where there is no bar
+    state: Book,
+) -> float:
+    """Return the latest close at or before t, NaN if the asset is not listed yet."""
+    price = close[t, i]
+    if price > 0.0:
+        return price
+    last_close = state.assets[AssetField.LAST_CLOSE]
+    seen = state.lists[LAST_SEEN]
+    # Look back only as far as the last look: each bar is read once per gap.
+    for s in range(t - 1, seen[i], -1):
+        if close[s, i] > 0.0:
+            last_close[i] = close[s, i]
+            break
+    seen[i] = t
+    return last_close[i]
+
+
+@kernel
+def whole_lots(quantity: float, lot: float) -> float:
+    """Cut toward zero to a multiple of `lot`; almost an integer is that integer."""
+    lots = quantity / lot
+    nearest = round(lots)
+    if abs(lots - nearest) <= INTEGER_TOLERANCE:
+        return nearest * lot
+    return math.trunc(lots) * lot
+
+
+@kernel
+def decide(
+    t: int,
+    kind: int,  # Decision.COMPLETE or Decision.PARTIAL
+    first: int,  # first pair of the decision
+    stop: int,  # one past its last pair
+    close: FloatPanel,  # (n_bars, n_assets)
+    decisions: Decisions,
+    options: FloatVector,
+    state: Book,
+    log: Log,
+    bars: FloatBlock,  # (BarField, n_bars)
+) -> None:
+    """Turn one decision into waiting orders, asset by asset.
+
+    Walks the held assets, the targets and the waiting orders together, all sorted,
+    so that the cost follows what is held and named, never the universe.
+    """
+    position = state.assets[AssetField.POSITION]
+    n_assets = position.shape[0]
+    held = state.lists[HELD]
+    waiting = state.lists[WAITING]
+    order_of = state.lists[WAITING_ORDER]
+    wanted = state.quantities[WAITING_QUANTITY]
+    complete = kind == Decision.COMPLETE
+    n_held = state.counters[Counter.N_HELD] if complete else 0
+    n_waiting = state.counters[Counter.N_WAITING]
+    new_waiting = state.lists[SCRATCH]
+    new_order = state.lists[SCRATCH_ORDER]
+    new_wanted = state.quantities[SCRATCH_QUANTITY]
+    equity = bars[BarField.EQUITY, t]
+    whole = int(options[Option.ROUNDING]) == Rounding.WHOLE_TARGET
+    skips = int(options[Option.AT_DECISION]) == AtDecision.SKIP
+    least = options[Option.MIN_TRADE_VALUE]
+    lot = options[Option.LOT_SIZE]
+    logging = log.order_codes.shape[1] > 0
+
+    if n_waiting == 0:
+        # Nothing to keep: write the new list in place.
+        new_waiting, new_order, new_wanted = waiting, order_of, wanted
+
+    n_targets = 0
+    gross = 0.0
+    h = w = n = 0
+    j = first
+    while h < n_held or w < n_waiting or j < stop:
+        of_held = held[h] if h < n_held else n_assets
+        of_target = decisions.asset[j] if j < stop else n_assets
+        i = min(of_held, of_target)
+        if w < n_waiting:
+            if waiting[w] <= i:
+                i = waiting[w]
+                if complete or of_target == i:
+                    note(order_of[w], Reason.REPLACED, log)
+                else:
+                    new_waiting[n] = i
+                    new_order[n] = order_of[w]
+                    new_wanted[n] = wanted[w]
+                    n += 1
+                w += 1
+                if min(of_held, of_target) != i:
+                    continue
+        # Which list names the asset is a coin toss: count, do not branch.
+        named = of_target == i
+        weight = decisions.weight[j] if named else 0.0
+        h += int(of_held == i)
+        j += int(named)
+        n_targets += int(weight != 0.0)
+        gross += abs(weight)
+
+        # From weight to order; each step that binds leaves its reason.
+        current = position[i]
+        price = known_close(t, i, close, state)
+        target = weight * equity / price
+        reasons = 0
+        blocked = False
+        if whole and price > 0.0:
+            lots = whole_lots(target, lot)
+            if abs(lots - target) > INTEGER_TOLERANCE * lot:
+                reasons |= 1 << Reason.ROUNDED
+            target = lots
+        if abs(target) <= DUST * abs(current):
+            target = 0.0
+        quantity = target - current
+        if abs(quantity) <= DUST * max(abs(target), abs(current)):
+            quantity = 0.0
+            blocked = (reasons != 0) & (current == 0.0)
+        elif abs(quantity) * price < least and target != 0.0:
+            reasons |= 1 << Reason.BELOW_MIN_TRADE_VALUE
+            blocked = True
+        if math.isnan(price):
+            reasons = 1 << Reason.NOT_LISTED
+            blocked = weight != 0.0
+            quantity = math.nan if blocked else 0.0
+        elif skips and not close[t, i] > 0.0:
+            reasons = 1 << Reason.NO_BAR
+            blocked = (weight != 0.0) | (current != 0.0)
+            quantity = math.nan if blocked else 0.0
+        if quantity == 0.0 and not blocked:
+            continue
+
+        order = -1
+        if logging:
+            order = state.counters[Counter.N_ORDERS]
+            state.counters[Counter.N_ORDERS] = order + 1
+            log.order_codes[OrderField.BAR, order] = t
+            log.order_codes[OrderField.ASSET, order] = i
+            log.order_codes[OrderField.REASONS, order] = reasons
+            log.order_values[OrderField.WEIGHT, order] = weight
+            log.order_values[OrderField.QUANTITY, order] = quantity
+            log.order_values[OrderField.FILLED, order] = 0.0
+        if not blocked:
+            new_waiting[n] = i
+            new_order[n] = order
+            new_wanted[n] = quantity
+            n += 1
+    if n_waiting > 0:
+        for k in range(n):
+            waiting[k] = new_waiting[k]
+            order_of[k] = new_order[k]
+            wanted[k] = new_wanted[k]
+    state.counters[Counter.N_WAITING] = n
+    bars[BarField.DECISION, t] = kind
+    bars[BarField.N_TARGETS, t] = n_targets
+    bars[BarField.TARGET_GROSS, t] = gross
+    bars[BarField.SIZING_EQUITY, t] = equity

@@ -1,0 +1,189 @@
+"""What a Python callback sees: one bar, everything up to it and nothing after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from barloop.context import AlignedContext
+from barloop.enums import AssetField
+from barloop.errors import SimulationError, suggestion
+from barloop.panel import Panel
+from barloop.typing import FloatBlock, FloatPanel, FloatVector
+
+PRICES = ("open", "high", "low", "close", "volume")
+
+
+class History:
+    """Prices and features of all bars up to and including this one.
+
+    ``history.close`` is (t + 1, n_assets), read-only; every feature goes by its name.
+    ``history("close", 20)`` is the last 20 rows, (20, n_assets), and raises when the
+    past is shorter.
+    """
+
+    __slots__ = ("_panel", "_t")
+
+    def __init__(self, panel: Panel, t: int) -> None:
+        self._panel = panel
+        self._t = t
+
+    def __getattr__(self, name: str) -> FloatPanel:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _values(self._panel, name)[: self._t + 1]
+
+    def __call__(self, name: str, n_bars: int) -> FloatPanel:
+        have = self._t + 1
+        if n_bars < 1:
+            msg = f"history({name!r}, {n_bars!r}): the number of bars must be positive."
+            raise SimulationError(msg)
+        if n_bars > have:
+            msg = (
+                f"history({name!r}, {n_bars}) at bar {self._t} "
+                f"({self._panel.show_bar(self._t)}): only {have} bars are known.\n"
+                f"Hint: return None until bar.t >= {n_bars - 1}."
+            )
+            raise SimulationError(msg)
+        return _values(self._panel, name)[have - n_bars : have]
+
+
+class ContextView:
+    """Market-wide values known at this bar: ``bar.context.vix`` is a float.
+
+    NaN where the context has no value for the bar.
+    """
+
+    __slots__ = ("_context", "_t")
+
+    def __init__(self, context: AlignedContext | None, t: int) -> None:
+        self._context = context
+        self._t = t
+
+    def __getattr__(self, name: str) -> float:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if self._context is None:
+            msg = (
+                f"bar.context.{name}: no context was given.\n"
+                "Hint: run_backtest(..., context=frame)."
+            )
+            raise SimulationError(msg)
+        values = self._context.values
+        if name not in values:
+            msg = (
+                f"the context has no column {name!r}; it has {list(values)}."
+                f"{suggestion(name, values)}"
+            )
+            raise SimulationError(msg)
+        return float(values[name][self._t])
+
+
+class Bar:
+    """One bar as a weights function sees it, after fills and mark.
+
+    Prices and features of this bar go by name, each (n_assets,) in the order of
+    `assets`, read-only, NaN where the asset has no bar: ``bar.close``,
+    ``bar.ml_score``.  What belongs to the account is a copy of this moment and does
+    not change later.
+
+    Attributes
+    ----------
+    t : int
+        Number of the bar, from 0 at the first bar of the data.
+    cash, equity : float
+        Currency, after the fills of this bar, at its close.
+    history : History
+        All bars up to this one: ``bar.history.close`` is (t + 1, n_assets).
+    context : ContextView
+        Market-wide values: ``bar.context.vix``.
+    """
+
+    __slots__ = ("_account", "_context", "_panel", "cash", "equity", "t")
+
+    def __init__(
+        self,
+        panel: Panel,
+        context: AlignedContext | None,
+        t: int,
+        account: FloatBlock,  # (AssetField, n_assets), a copy
+        cash: float,
+        equity: float,
+    ) -> None:
+        self._panel = panel
+        self._context = context
+        self._account = account
+        self.t = t
+        self.cash = cash
+        self.equity = equity
+
+    def __getattr__(self, name: str) -> FloatVector:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _values(self._panel, name)[self.t]
+
+    def __repr__(self) -> str:
+        return f"Bar(t={self.t}, timestamp={self._panel.show_bar(self.t)})"
+
+    @property
+    def timestamp(self) -> Any:
+        """Timestamp of the bar, as a Python value."""
+        return self._panel.timestamp_at(self.t)
+
+    @property
+    def assets(self) -> tuple[Any, ...]:
+        """Assets in panel order, as Python values."""
+        return self._panel.asset_values
+
+    @property
+    def history(self) -> History:
+        """All bars up to and including this one."""
+        return History(self._panel, self.t)
+
+    @property
+    def context(self) -> ContextView:
+        """Market-wide values known at this bar."""
+        return ContextView(self._context, self.t)
+
+    @property
+    def positions(self) -> FloatVector:
+        """Signed units held, (n_assets,)."""
+        return self._account[AssetField.POSITION]
+
+    @property
+    def weights(self) -> FloatVector:
+        """Position values at last known closes as fractions of equity, (n_assets,)."""
+        return self._value(self._account[AssetField.LAST_CLOSE]) / self.equity
+
+    @property
+    def entry_price(self) -> FloatVector:
+        """Average entry price, slippage in, commission out; NaN where flat."""
+        return self._account[AssetField.ENTRY_PRICE]
+
+    @property
+    def bars_held(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Bars since the position was opened, 0 on its first bar and where flat."""
+        entry = self._account[AssetField.ENTRY_BAR]
+        held = np.where(self.positions != 0.0, self.t - entry, 0.0)
+        return held.astype(np.int64)
+
+    @property
+    def unrealized_pnl(self) -> FloatVector:
+        """Position times last known close minus entry price, currency; 0 where flat."""
+        account = self._account
+        return self._value(
+            account[AssetField.LAST_CLOSE] - account[AssetField.ENTRY_PRICE]
+        )
+
+    def _value(self, price: FloatVector) -> FloatVector:
+        # A flat asset may have a NaN price: 0 * NaN would poison the result.
+        return np.where(self.positions != 0.0, self.positions * price, 0.0)
+
+
+def _values(panel: Panel, name: str) -> FloatPanel:
+    if name in PRICES:
+        prices: FloatPanel | None = getattr(panel, name)
+        if prices is not None:
+            return prices
+    return panel.feature(name)

@@ -1,0 +1,192 @@
+"""What a Python callback returns becomes one row of sparse decisions."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from barloop.enums import Decision, WeightFault
+from barloop.errors import WeightsError, suggestion
+from barloop.limits import Limits
+from barloop.panel import Panel
+from barloop.typing import IntVector
+from barloop.weights import Partial, gross_error, weight_error
+
+
+class DecisionRow:
+    """Buffers of one decision, written by `accept`, read by the loop.
+
+    Parameters
+    ----------
+    panel : Panel
+        Assets by name.
+    limits : Limits
+        Shorts and gross.
+    """
+
+    def __init__(self, panel: Panel, limits: Limits) -> None:
+        from barloop._kernels.targets import GROSS_TOLERANCE, pack_decisions
+
+        n_assets = panel.n_assets
+        self._panel = panel
+        self._limits = limits
+        self._most = float(limits.max_gross) + GROSS_TOLERANCE
+        self._pack = pack_decisions
+        self._whole_row = np.array([0, n_assets], dtype=np.int64)
+        self._every_asset = np.empty(0, dtype=np.int64)
+        self._every_asset.flags.writeable = False
+        self._always = np.ones(1, dtype=np.bool_)
+        self._kind = np.zeros(1, dtype=np.int8)
+        self.start: IntVector = np.zeros(2, dtype=np.int64)
+        self.asset: IntVector = np.zeros(max(n_assets, 1), dtype=np.int64)
+        self.weight = np.zeros(max(n_assets, 1))
+
+    def accept(self, said: Any, t: int) -> int:
+        """Check what the callback said at bar t and write it.
+
+        Parameters
+        ----------
+        said : None, mapping, array or Series
+            The table of decisions is in ``docs/semantics.md``.
+        t : int
+            The bar, for messages.
+
+        Returns
+        -------
+        int
+            A `Decision` code.
+
+        Raises
+        ------
+        WeightsError
+            If it is not a decision; names bar, asset and value.
+        """
+        if said is None:
+            return Decision.NONE
+        if isinstance(said, Mapping):
+            return self._accept_mapping(said, t)
+        if isinstance(said, np.ndarray):
+            return self._accept_array(said, t)
+        if isinstance(said, pl.Series):
+            return self._accept_series(said, t)
+        if type(said).__module__.startswith("pandas") and hasattr(said, "to_dict"):
+            return self._accept_mapping(said.to_dict(), t)
+        msg = (
+            f"the weights function returned a {type(said).__name__} at "
+            f"{self._panel.show_bar(t)}; it must return None, a mapping of asset to "
+            "weight, an array or a Series."
+        )
+        raise WeightsError(msg)
+
+    def _accept_mapping(self, said: Mapping[Any, Any], t: int) -> int:
+        index = self._panel.asset_index
+        allow_short = self._limits.allow_short
+        keeps_zeros = isinstance(said, Partial)
+        pairs: list[tuple[int, float]] = []
+        gross = 0.0
+        for asset, value in said.items():
+            try:
+                i = index[asset]
+            except (KeyError, TypeError):
+                raise self._unknown(asset, t) from None
+            if value is None:
+                value = 0.0
+            elif type(value) is not float:
+                value = self._number(value, i, t)
+            if not math.isfinite(value) or (value < 0.0 and not allow_short):
+                raise weight_error(self._panel, t, i, value)
+            if value != 0.0 or keeps_zeros:
+                pairs.append((i, value))
+        pairs.sort()
+        asset_out, weight_out = self.asset, self.weight
+        for n, (i, value) in enumerate(pairs):
+            asset_out[n] = i
+            weight_out[n] = value
+            # In asset order, as every sum over assets.
+            gross += abs(value)
+        if gross > self._most:
+            raise gross_error(self._panel, t, gross, self._limits)
+        self.start[1] = len(pairs)
+        return Decision.PARTIAL if keeps_zeros else Decision.COMPLETE
+
+    def _accept_array(self, said: np.ndarray[Any, Any], t: int) -> int:
+        n_assets = self._panel.n_assets
+        if said.shape != (n_assets,):
+            msg = (
+                f"the weights function returned an array of shape {said.shape} at "
+                f"{self._panel.show_bar(t)}; {n_assets} assets need ({n_assets},)."
+            )
+            raise WeightsError(msg)
+        if said.dtype.kind not in "fiu":
+            msg = (
+                f"the weights function returned an array of {said.dtype} at "
+                f"{self._panel.show_bar(t)}; weights must be numbers."
+            )
+            raise WeightsError(msg)
+        weight = np.ascontiguousarray(said, dtype=np.float64)
+        if np.isnan(weight).any():
+            i = int(np.flatnonzero(np.isnan(weight))[0])
+            raise weight_error(self._panel, t, i, math.nan)
+        return self._pack_row(weight, t)
+
+    def _accept_series(self, said: pl.Series, t: int) -> int:
+        if said.dtype.is_numeric() or said.dtype == pl.Null:
+            if len(said) == said.null_count():
+                return self._nothing(said, t)
+            if said.null_count() == 0:
+                return self._accept_array(said.to_numpy(), t)
+            return self._accept_array(said.fill_null(0.0).to_numpy(), t)
+        msg = (
+            f"the weights function returned a Series of {said.dtype} at "
+            f"{self._panel.show_bar(t)}; weights must be numbers."
+        )
+        raise WeightsError(msg)
+
+    def _nothing(self, said: pl.Series, t: int) -> int:
+        if len(said) != self._panel.n_assets:
+            return self._accept_array(np.zeros(len(said)), t)
+        return Decision.NONE
+
+    def _pack_row(self, weight: np.ndarray[Any, np.dtype[np.float64]], t: int) -> int:
+        view = weight.view()
+        view.flags.writeable = False
+        fault, _, row = self._pack(
+            self._whole_row,
+            self._every_asset,
+            view,
+            self._always,
+            bool(self._limits.allow_short),
+            float(self._limits.max_gross),
+            self._kind,
+            self.start,
+            self.asset,
+            self.weight,
+        )
+        if fault == WeightFault.GROSS:
+            gross = float(np.add.accumulate(np.abs(weight))[-1])
+            raise gross_error(self._panel, t, gross, self._limits)
+        if fault != WeightFault.NONE:
+            raise weight_error(self._panel, t, row, float(weight[row]))
+        return Decision.COMPLETE
+
+    def _unknown(self, asset: Any, t: int) -> WeightsError:
+        known = [str(one) for one in self._panel.asset_values]
+        near = suggestion(asset, known) if isinstance(asset, str) else ""
+        return WeightsError(
+            f"the weights at {self._panel.show_bar(t)} name an unknown asset "
+            f"{asset!r}; the data has {len(known)} assets.{near}"
+        )
+
+    def _number(self, value: Any, i: int, t: int) -> float:
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            return float(value)
+        msg = (
+            f"weights must be numbers: {value!r} at {self._panel.show_bar(t)}, "
+            f"asset {self._panel.show_asset(i)}."
+        )
+        raise WeightsError(msg)

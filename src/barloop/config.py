@@ -1,0 +1,236 @@
+"""Settings of a backtest: one frozen object, one path language, JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypedDict
+
+from barloop.checks import require_number
+from barloop.costs import Commission, Slippage
+from barloop.errors import ConfigError, suggestion
+from barloop.execution import Execution, MissingData
+from barloop.limits import Limits
+from barloop.schedule import Schedule, check_schedule, schedule_from_json, schedule_json
+
+
+class ConfigFields(TypedDict, total=False):
+    """Members of `BacktestConfig` as keyword arguments of `run_backtest`."""
+
+    initial_cash: float
+    schedule: Any
+    bars_per_year: float | None
+    risk_free: float
+    execution: Execution
+    commission: Commission
+    slippage: Slippage
+    limits: Limits
+    missing_data: MissingData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BacktestConfig:
+    """Hold every setting of a backtest.
+
+    Parameters
+    ----------
+    initial_cash : float, default 1_000_000.0
+        Cash before the first bar, currency.
+    schedule : str, int, list of timestamps, Expr or Schedule, default "every_bar"
+        Which bars rebalance, see `Schedule`.
+    bars_per_year : float, optional
+        Annualisation number of the metrics; inferred from the timestamps when None.
+    risk_free : float, default 0.0
+        Risk-free rate per year; the ratios of the metrics use
+        ``(1 + risk_free) ** (1 / bars_per_year) - 1`` per bar.
+    execution : Execution
+        Fill timing and rounding.
+    commission : Commission
+        Fee per fill.
+    slippage : Slippage
+        Worse price per fill.
+    limits : Limits
+        Shorts, gross, borrowing, smallest order.
+    missing_data : MissingData
+        Bars that an asset does not have.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range or a combination has no meaning.
+
+    Examples
+    --------
+    >>> config = BacktestConfig(commission=Commission(bps=10))
+    >>> config.replace({"commission.minimum": 1.0}).commission
+    Commission(bps=10, minimum=1.0)
+    """
+
+    initial_cash: float = 1_000_000.0
+    schedule: Any = "every_bar"
+    bars_per_year: float | None = None
+    risk_free: float = 0.0
+    execution: Execution = field(default_factory=Execution)
+    commission: Commission = field(default_factory=Commission)
+    slippage: Slippage = field(default_factory=Slippage)
+    limits: Limits = field(default_factory=Limits)
+    missing_data: MissingData = field(default_factory=MissingData)
+
+    def __post_init__(self) -> None:
+        require_number("initial_cash", self.initial_cash, above=0.0)
+        require_number("risk_free", self.risk_free)
+        if self.bars_per_year is not None:
+            require_number("bars_per_year", self.bars_per_year, above=0.0)
+        check_schedule(self.schedule)
+        for name, kind in _GROUPS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                msg = f"{name} must be a {kind.__name__}, got {value!r}."
+                raise ConfigError(msg)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BacktestConfig):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def replace(
+        self, changes: Mapping[str, Any] | None = None, **members: Any
+    ) -> BacktestConfig:
+        """Return a copy with some settings changed.
+
+        Parameters
+        ----------
+        changes : mapping of path to value, optional
+            A path is a member (``"initial_cash"``) or reaches inside a group
+            (``"commission.bps"``).
+        **members
+            Whole members by name.
+
+        Returns
+        -------
+        BacktestConfig
+            The changed copy, checked as a new one is.
+
+        Raises
+        ------
+        ConfigError
+            If a path is unknown; the message names the nearest one.
+        """
+        updated = {f.name: getattr(self, f.name) for f in fields(self)}
+        for path, value in {**members, **(changes or {})}.items():
+            _require_path(path)
+            head, _, tail = path.partition(".")
+            if tail:
+                group = updated[head]
+                inner = {f.name: getattr(group, f.name) for f in fields(group)}
+                updated[head] = type(group)(**{**inner, tail: value})
+            else:
+                updated[head] = value
+        return BacktestConfig(**updated)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain values, ready for JSON.
+
+        Returns
+        -------
+        dict
+            One entry per member; groups are dicts.
+        """
+        plain: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if is_dataclass(value) and not isinstance(value, Schedule):
+                value = {g.name: getattr(value, g.name) for g in fields(value)}
+            plain[f.name] = value
+        plain["schedule"] = schedule_json(self.schedule)
+        return plain
+
+    def to_json(self) -> str:
+        """Return the settings as a JSON text; `from_json` reads it back.
+
+        Returns
+        -------
+        str
+            Keys in the order of the members.
+        """
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> BacktestConfig:
+        """Make the settings that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            A JSON object; absent members keep their defaults.
+
+        Returns
+        -------
+        BacktestConfig
+            Equal to the one that was written.
+        """
+        plain = json.loads(text)
+        members: dict[str, Any] = {}
+        for name, value in plain.items():
+            _require_path(name)
+            if name in _GROUPS:
+                for inner in value:
+                    _require_path(f"{name}.{inner}")
+                members[name] = _GROUPS[name](**value)
+            elif name == "schedule":
+                members[name] = schedule_from_json(value)
+            else:
+                members[name] = value
+        return cls(**members)
+
+
+_GROUPS: dict[str, type[Any]] = {
+    "execution": Execution,
+    "commission": Commission,
+    "slippage": Slippage,
+    "limits": Limits,
+    "missing_data": MissingData,
+}
+_PATHS = [
+    *[f.name for f in fields(BacktestConfig)],
+    *[f"{name}.{f.name}" for name, kind in _GROUPS.items() for f in fields(kind)],
+]
+
+
+def _require_path(path: str) -> None:
+    if path in _PATHS:
+        return
+    by_tail = {known.rpartition(".")[2]: known for known in _PATHS}
+    near = suggestion(path, _PATHS)
+    if not near and path.rpartition(".")[2] in by_tail:
+        near = f" Did you mean {by_tail[path.rpartition('.')[2]]!r}?"
+    msg = f"unknown setting {path!r}.{near}\nKnown settings: {', '.join(_PATHS)}."
+    raise ConfigError(msg)
+
+
+def resolve(
+    config: BacktestConfig | None, members: Mapping[str, Any]
+) -> BacktestConfig:
+    """Combine a base configuration with keyword members.
+
+    Parameters
+    ----------
+    config : BacktestConfig or None
+        The base; None stands for the defaults.
+    members : mapping of str to value
+        Whole members that replace those of the base.
+
+    Returns
+    -------
+    BacktestConfig
+        The configuration of the run.
+    """
+    if config is not None and not isinstance(config, BacktestConfig):
+        msg = f"config must be a BacktestConfig, got {type(config).__name__}."
+        raise ConfigError(msg)
+    base = config or BacktestConfig()
+    return base.replace(members) if members else base

@@ -1,0 +1,155 @@
+"""`run_backtest`: validate, align, resolve weights, run the loop, return a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack, get_args
+
+import numpy as np
+
+from barloop.checks import require_choice
+from barloop.config import BacktestConfig, ConfigFields, resolve
+from barloop.context import AlignedContext, Context, align
+from barloop.errors import PanelError
+from barloop.panel import Panel
+from barloop.result import BacktestResult, result_of
+from barloop.schedule import rebalance_mask
+from barloop.simulation import Simulation
+from barloop.typing import FrameLike, WeightsFn
+from barloop.weights import resolve_weights
+
+Keep = Literal["metrics", "equity", "full"]
+
+
+def run_backtest(
+    df: FrameLike,
+    weights_fn: WeightsFn,
+    *,
+    config: BacktestConfig | None = None,
+    params: Mapping[str, Any] | None = None,
+    context: FrameLike | Context | None = None,
+    start: Any = None,
+    end: Any = None,
+    keep: Keep = "full",
+    **fields: Unpack[ConfigFields],
+) -> BacktestResult:
+    """Run one backtest.
+
+    Parameters
+    ----------
+    df : DataFrame, LazyFrame, pandas DataFrame, Arrow stream object or Panel
+        Long: one row per timestamp and asset, in any order, with `close`; with `open`
+        for the default fill.  Other numeric columns are features.  Not modified.
+    weights_fn : str, Expr, DataFrame or callable
+        Target weights, signed fractions of equity:
+
+        - a column name, or an expression evaluated on the rows sorted by timestamp
+          and asset;
+        - a frame of (timestamp, asset, weight);
+        - a function whose first parameter is named ``bar``, called at each rebalance
+          as ``f(bar, **params)``, see `Bar`: it returns None, a mapping of asset to
+          weight, ``partial({...})``, an array or a Series of ``(n_assets,)``;
+        - any other function, called once as ``f(**params)``, returning one of the
+          first two.
+    config : BacktestConfig, optional
+        Settings; the defaults when None.
+    params : mapping, optional
+        Keyword arguments of a function.
+    context : frame or Context, optional
+        Market-wide columns by timestamp, seen as ``bar.context.<name>``.
+    start, end : date, datetime, str or int, optional
+        First and last bar of the run, both included.  Bars before `start` are history.
+    keep : {"full", "equity", "metrics"}, default "full"
+        What the result stores: everything, the equity curve, or the metrics.
+    **fields
+        Members of `BacktestConfig` that replace those of `config`.
+
+    Returns
+    -------
+    BacktestResult
+        Equity, fills, orders, positions, metrics and the rest, built when asked for.
+
+    Raises
+    ------
+    SchemaError, PanelError
+        If the frame cannot be used.
+    WeightsError
+        If a weight is not valid; names the bar, the asset and the value.
+    ConfigError
+        If a setting is unknown or has no meaning.
+
+    Notes
+    -----
+    Weights decided at the close of bar t see data up to t and fill at the open of bar
+    t + 1 (``fill="next_open"``).  The rules of a bar stand in ``docs/semantics.md``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from datetime import date
+    >>> df = pl.DataFrame({
+    ...     "date": [date(2024, 1, 2), date(2024, 1, 3)],
+    ...     "symbol": ["A", "A"],
+    ...     "open": [10.0, 10.0],
+    ...     "close": [10.0, 11.0],
+    ...     "weight": [1.0, 1.0],
+    ... })
+    >>> run_backtest(df, "weight", initial_cash=1_000.0).final_equity
+    1100.0
+    """
+    require_choice("keep", keep, get_args(Keep))
+    simulation = prepare(
+        df,
+        weights_fn,
+        config=resolve(config, fields),
+        params=params,
+        context=context,
+        start=start,
+        end=end,
+    )
+    simulation.reset(keep_log=keep == "full")
+    simulation.run()
+    return result_of(simulation, keep)
+
+
+def prepare(
+    df: FrameLike | Panel,
+    weights_fn: WeightsFn,
+    *,
+    config: BacktestConfig,
+    params: Mapping[str, Any] | None = None,
+    context: FrameLike | Context | None = None,
+    start: Any = None,
+    end: Any = None,
+) -> Simulation:
+    """Check everything and return a run that is ready to start.
+
+    Parameters
+    ----------
+    df, weights_fn, config, params, context, start, end
+        See `run_backtest`.
+
+    Returns
+    -------
+    Simulation
+        At its first bar.
+    """
+    panel = df if isinstance(df, Panel) else Panel.from_frame(df)
+    first_bar, stop_bar = panel.bar_range(start, end)
+    if first_bar >= stop_bar:
+        msg = (
+            f"no bar lies between start={start!r} and end={end!r}; the data runs from "
+            f"{panel.show_bar(0)} to {panel.show_bar(panel.n_bars - 1)}."
+        )
+        raise PanelError(msg)
+    if stop_bar < panel.n_bars:
+        panel = panel.truncate(stop_bar)
+    aligned: AlignedContext | None = None
+    if context is not None:
+        aligned = align(context, panel.timestamps, panel.timestamp_name)
+    mask = np.ascontiguousarray(
+        rebalance_mask(config.schedule, panel.timestamps, aligned, first_bar),
+        dtype=np.bool_,
+    )
+    weights = resolve_weights(weights_fn, panel, params)
+    return Simulation(panel, weights, config, aligned, mask, first_bar)

@@ -1,0 +1,167 @@
+"""One prepared run: market, decisions and options, ready to be driven."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from barloop.bar import Bar
+from barloop.callbacks import DecisionRow
+from barloop.config import BacktestConfig
+from barloop.context import AlignedContext
+from barloop.enums import BarField, Counter, SimStatus
+from barloop.errors import ConfigError
+from barloop.options import option_vector
+from barloop.panel import Panel
+from barloop.typing import BoolVector, FloatBlock, WeightsCallback
+from barloop.weights import WeightRows, pack
+
+if TYPE_CHECKING:
+    from barloop._kernels.buffers import Book, Decisions, Log
+
+LARGE_LOG = 1_000_000
+"""Rows up to which a log is allocated for the worst case; above, it grows."""
+
+
+class Simulation:
+    """A run that has been checked; `reset` and `run` it any number of times.
+
+    Parameters
+    ----------
+    panel : Panel
+        Prices.
+    weights : WeightRows or callable
+        From `resolve_weights`.
+    config : BacktestConfig
+        Settings.
+    context : AlignedContext or None
+        For a callback.
+    is_rebalance : ndarray of bool, shape (n_bars,)
+        The schedule.
+    first_bar : int
+        Where the run starts; bars before are history.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        weights: WeightRows | WeightsCallback,
+        config: BacktestConfig,
+        context: AlignedContext | None,
+        is_rebalance: BoolVector,
+        first_bar: int,
+    ) -> None:
+        from barloop._kernels.buffers import Decisions, Market
+
+        if config.execution.fill == "next_open" and panel.open is None:
+            msg = (
+                "fill='next_open' needs an 'open' column, and the data has none.\n"
+                "Hint: add one, or use execution=Execution(fill='next_close')."
+            )
+            raise ConfigError(msg)
+        self.panel = panel
+        self.config = config
+        self.first_bar = first_bar
+        self.is_rebalance = is_rebalance
+        self.context = context
+        self._callback: WeightsCallback | None = None
+        self._row: DecisionRow | None = None
+        market_open = panel.close if panel.open is None else panel.open
+        self._market = Market(market_open, panel.close)
+        if isinstance(weights, WeightRows):
+            packed = pack(weights, panel, is_rebalance, config.limits)
+            self._decisions = Decisions(
+                packed.kind, packed.start, packed.asset, packed.weight
+            )
+        else:
+            self._callback = weights
+            self._row = DecisionRow(panel, config.limits)
+            self._decisions = Decisions(
+                is_rebalance.astype(np.int8),
+                self._row.start,
+                self._row.asset,
+                self._row.weight,
+            )
+        self._options = option_vector(config, asks=self._callback is not None)
+
+    def reset(self, *, keep_log: bool) -> None:
+        """Stand before the first bar with cash only.
+
+        Parameters
+        ----------
+        keep_log : bool
+            Record fills and orders.
+        """
+        from barloop._kernels.buffers import new_bars, new_book, new_log
+
+        panel = self.panel
+        self.state: Book = new_book(
+            panel.n_assets, self.config.initial_cash, self.first_bar
+        )
+        self.bars: FloatBlock = new_bars(panel.n_bars)
+        self.log: Log = new_log(0, 0)
+        if keep_log:
+            # Each target is bought and each holding sold at most once per decision;
+            # waiting orders and rare events grow the log.
+            n_pairs = 0 if self._callback else len(self._decisions.asset)
+            n_rows = min(2 * n_pairs + 8 * panel.n_assets, LARGE_LOG) + 64
+            self.log = new_log(n_rows, n_rows)
+
+    @property
+    def decisions(self) -> Decisions:
+        """Sparse decisions; of a callback, the one row it writes."""
+        return self._decisions
+
+    @property
+    def asks(self) -> bool:
+        """Whether a Python callback decides."""
+        return self._callback is not None
+
+    def run(self) -> None:
+        """Drive the loop from where it stands to the last bar.
+
+        Raises
+        ------
+        WeightsError
+            If a callback says something that is not a decision.
+        """
+        from barloop._kernels.buffers import grow_log
+        from barloop._kernels.simulate import advance
+
+        n_bars, n_assets = self.panel.n_bars, self.panel.n_assets
+        counters = self.state.counters
+        while True:
+            status = advance(
+                n_bars,
+                self._market,
+                self._decisions,
+                self._options,
+                self.state,
+                self.log,
+                self.bars,
+            )
+            if status == SimStatus.DONE:
+                return
+            if status == SimStatus.LOG_FULL:
+                self.log = grow_log(self.log, counters, n_assets)
+            else:
+                t = int(counters[Counter.BAR])
+                counters[Counter.ANSWER] = self._ask(t)
+
+    def _ask(self, t: int) -> int:
+        callback, row = self._callback, self._row
+        if callback is None or row is None:
+            msg = "the loop asked for a decision, but no callback was given."
+            raise AssertionError(msg)
+        said: Any = callback(
+            Bar(
+                self.panel,
+                self.context,
+                t,
+                self.state.assets.copy(),
+                float(self.bars[BarField.CASH, t]),
+                float(self.bars[BarField.EQUITY, t]),
+            )
+        )
+        return row.accept(said, t)

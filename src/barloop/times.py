@@ -1,0 +1,154 @@
+"""Times from elsewhere in the dtype of the bars."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from barloop.errors import SchemaError
+from barloop.schema import check_time_dtype, is_index_integer, show
+
+
+def as_bar_times(values: pl.Series, bars: pl.Series, what: str) -> pl.Series:
+    """Bring times to the dtype of the bars without changing what they mean.
+
+    Parameters
+    ----------
+    values : Series
+        Date, Datetime or integer; for a Date a Datetime at midnight is meant, and the
+        other way round.
+    bars : Series
+        Timestamps of a panel.
+    what : str
+        Where `values` come from, for messages.
+
+    Returns
+    -------
+    Series of the length of `values`
+        In the dtype of `bars`; null where the value has no equal there, e.g. a time
+        inside of a day among dates.
+
+    Raises
+    ------
+    SchemaError
+        If the two cannot be compared: integers with dates, or times with a time zone
+        with times without one.
+    """
+    have, want = values.dtype, bars.dtype
+    check_time_dtype(what, have)
+    if have == want:
+        return values
+    if is_index_integer(have) and is_index_integer(want):
+        return values.cast(want, strict=False)
+    if is_index_integer(have) or is_index_integer(want):
+        _refuse(what, have, want, "give both as dates or both as integers")
+    if isinstance(have, pl.Datetime) and isinstance(want, pl.Datetime):
+        if (have.time_zone is None) != (want.time_zone is None):
+            how = "dt.replace_time_zone gives a time its zone, or takes it away"
+            _refuse(what, have, want, how)
+        if want.time_zone is not None:
+            values = values.dt.convert_time_zone(want.time_zone)
+        return _equal_only(values, values.cast(want))
+    if isinstance(want, pl.Datetime):
+        midnight = values.cast(pl.Datetime(want.time_unit))
+        if want.time_zone is None:
+            return midnight
+        return midnight.dt.replace_time_zone(
+            want.time_zone, ambiguous="null", non_existent="null"
+        )
+    return _equal_only(values.dt.replace_time_zone(None), values.cast(want))
+
+
+def _equal_only(values: pl.Series, cast: pl.Series) -> pl.Series:
+    """Keep what is still the same after going back."""
+    same = cast.cast(values.dtype) == values
+    return pl.select(pl.when(same).then(cast)).to_series().alias(values.name)
+
+
+def _refuse(what: str, have: pl.DataType, want: pl.DataType, how: str) -> None:
+    msg = f"{what} has times of dtype {have}, the bars have {want}.\nHint: {how}."
+    raise SchemaError(msg)
+
+
+def parse_time(value: Any, bars: pl.Series) -> Any:
+    """Read one time that a user typed.
+
+    Parameters
+    ----------
+    value : str in ISO form, date, datetime, or int
+        What the user gave; a datetime without a zone is in the zone of the bars.
+    bars : Series
+        Timestamps of a panel.
+
+    Returns
+    -------
+    date, datetime or int
+        A `date` only if no time of day was given; an int only if the bars are
+        integers.
+
+    Raises
+    ------
+    SchemaError
+        If `value` cannot be compared with the bars.
+    """
+    if is_index_integer(bars.dtype):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        msg = f"the bars are numbered: give an integer, got {show(value)}."
+        raise SchemaError(msg)
+    if hasattr(value, "to_pydatetime"):
+        value = value.to_pydatetime()
+    elif type(value).__module__ == "numpy" and hasattr(value, "astype"):
+        value = pl.Series([value]).item()
+    if isinstance(value, str):
+        try:
+            value = (
+                date.fromisoformat(value)
+                if len(value) <= len("2020-01-31")
+                else datetime.fromisoformat(value)
+            )
+        except ValueError:
+            msg = (
+                f"cannot read the time {show(value)}.\n"
+                'Hint: write it as "2020-01-31" or "2020-01-31 16:00".'
+            )
+            raise SchemaError(msg) from None
+    if isinstance(value, datetime):
+        return _in_zone(value, bars.dtype)
+    if isinstance(value, date):
+        return value
+    msg = f"a date, datetime or ISO text is needed, got {show(value)}."
+    raise SchemaError(msg)
+
+
+def _in_zone(value: datetime, dtype: pl.DataType) -> datetime:
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    if zone is None:
+        if value.tzinfo is None:
+            return value
+        msg = (
+            f"{show(value)} has a time zone, the bars have none.\n"
+            "Hint: value.replace(tzinfo=None) takes it away."
+        )
+        raise SchemaError(msg)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=ZoneInfo(zone))
+    return value.astimezone(ZoneInfo(zone))
+
+
+def day_start(value: date, bars: pl.Series) -> date | datetime:
+    """Return the first moment of a day, in the kind of the bars.
+
+    Parameters
+    ----------
+    value : date
+        A day.
+    bars : Series
+        Timestamps of a panel, Date or Datetime.
+    """
+    if not isinstance(bars.dtype, pl.Datetime):
+        return value
+    return _in_zone(datetime.combine(value, time()), bars.dtype)

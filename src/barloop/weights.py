@@ -1,0 +1,419 @@
+"""The forms of weights: a column, an expression, a frame, a callback or a factory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from barloop.enums import WeightFault
+from barloop.errors import SchemaError, WeightsError, suggestion
+from barloop.limits import Limits
+from barloop.panel import Panel
+from barloop.schema import are, find_columns, n_rows, show, to_frame
+from barloop.typing import BoolVector, FloatPanel, IntVector, WeightsCallback
+
+WEIGHT_NAMES = ("weight", "target_weight", "weights")
+
+
+class Partial(Mapping[Any, float]):
+    """A decision about some names only, see `partial`."""
+
+    __slots__ = ("_weights",)
+
+    def __init__(self, weights: Mapping[Any, float]) -> None:
+        if not isinstance(weights, Mapping):
+            msg = f"partial takes a mapping of asset to weight, got {weights!r}."
+            raise WeightsError(msg)
+        self._weights = dict(weights)
+
+    def __getitem__(self, asset: Any) -> float:
+        return self._weights[asset]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __repr__(self) -> str:
+        return f"partial({self._weights!r})"
+
+
+def partial(weights: Mapping[Any, float]) -> Partial:
+    """Decide only the names given; positions and orders of the others stay.
+
+    Parameters
+    ----------
+    weights : mapping of asset to weight
+        Signed fractions of equity; 0 closes the position.
+
+    Returns
+    -------
+    Partial
+        For a Python callback to return.
+
+    Examples
+    --------
+    >>> partial({"AAPL": 0.1, "MSFT": 0.0})
+    partial({'AAPL': 0.1, 'MSFT': 0.0})
+    """
+    return Partial(weights)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRows:
+    """Weights of a columnar form in panel codes, before they are checked."""
+
+    row_start: IntVector
+    """(n_bars + 1,) first row of each bar."""
+    asset: IntVector
+    """(n_rows,) column of the panel, ascending within a bar; empty: dense rows."""
+    weight: np.ndarray[Any, np.dtype[np.float64]]
+    """(n_rows,) signed fraction of equity, NaN where null or absent."""
+
+
+def resolve_weights(
+    weights_fn: Any, panel: Panel, params: Mapping[str, Any] | None
+) -> WeightRows | WeightsCallback:
+    """Tell the forms of weights apart and bring columnar ones into rows.
+
+    Parameters
+    ----------
+    weights_fn : str, Expr, DataFrame or callable
+        See `run_backtest`.
+    panel : Panel
+        The data the weights refer to.
+    params : mapping, optional
+        Keyword arguments of a callback or factory.
+
+    Returns
+    -------
+    WeightRows or callable
+        Columnar weights, or a callback ``f(bar)`` with the parameters bound.
+
+    Raises
+    ------
+    WeightsError
+        If the form is unknown or does not fit the panel.
+    """
+    given = dict(params or {})
+    if _is_columnar(weights_fn):
+        if given:
+            names = ", ".join(map(repr, given))
+            msg = (
+                f"params ({names}) have no effect on weights given as a "
+                f"{type(weights_fn).__name__}.\n"
+                "Hint: pass a function of these parameters that returns the weights."
+            )
+            raise WeightsError(msg)
+        return _columnar_rows(weights_fn, panel)
+    if not callable(weights_fn):
+        msg = (
+            f"weights_fn is a {type(weights_fn).__name__}; it must be a column name, "
+            "a polars expression, a frame of (timestamp, asset, weight), or a function."
+        )
+        raise WeightsError(msg)
+    if hasattr(weights_fn, "py_func"):
+        msg = (
+            "weights_fn is compiled by numba; compiled callbacks are not supported "
+            "yet.\nHint: pass the plain Python function."
+        )
+        raise WeightsError(msg)
+    parameters = _parameters(weights_fn)
+    _require_parameters(weights_fn, parameters, given)
+    if parameters and parameters[0].name == "bar":
+        return lambda bar: weights_fn(bar, **given)
+    made = weights_fn(**given)
+    if not _is_columnar(made):
+        msg = (
+            f"the weights function returned a {type(made).__name__}; a function whose "
+            "first parameter is not named 'bar' is called once and must return a "
+            "column name, a polars expression or a frame.\n"
+            "Hint: name its first parameter 'bar' to have it called at each rebalance."
+        )
+        raise WeightsError(msg)
+    return _columnar_rows(made, panel)
+
+
+def _is_columnar(weights: Any) -> bool:
+    if isinstance(weights, (str, pl.Expr, pl.DataFrame, pl.LazyFrame)):
+        return True
+    return hasattr(weights, "__arrow_c_stream__") and not isinstance(weights, pl.Series)
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        msg = f"cannot read the parameters of weights_fn {function!r}: {error}."
+        raise WeightsError(msg) from error
+
+
+def _require_parameters(
+    function: Any, parameters: list[inspect.Parameter], given: Mapping[str, Any]
+) -> None:
+    first = ["<bar>"] if parameters and parameters[0].name == "bar" else []
+    try:
+        inspect.signature(function).bind(*first, **given)
+    except TypeError as error:
+        named = [p.name for p in parameters if p.name != "bar"]
+        near = "".join(suggestion(name, named) for name in given if name not in named)
+        msg = (
+            f"params {list(given)} do not fit the weights function, which takes "
+            f"{named}: {error}.{near}"
+        )
+        raise WeightsError(msg) from error
+
+
+def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
+    if isinstance(weights, str):
+        frame = panel.frame
+        if weights not in frame.columns:
+            msg = (
+                f"no column is named {weights!r}; the frame has {frame.columns}."
+                f"{suggestion(weights, frame.columns)}"
+            )
+            raise WeightsError(msg)
+        series = _as_weights(frame[weights], frame, panel)
+        return _dense_rows(panel.column(series), panel)
+    if isinstance(weights, pl.Expr):
+        frame = panel.sorted_frame()
+        try:
+            made = frame.select(weights.alias("weight"))
+        except pl.exceptions.PolarsError as error:
+            msg = f"the weights expression failed: {error}"
+            raise WeightsError(msg) from error
+        if made.height != frame.height:
+            msg = (
+                f"the weights expression gave {made.height:,} values for "
+                f"{frame.height:,} rows; it must give one per row."
+            )
+            raise WeightsError(msg)
+        series = _as_weights(made["weight"], frame, panel)
+        return _dense_rows(panel.sorted_column(series), panel)
+    return _rows_of_frame(to_frame(weights), panel)
+
+
+def _as_weights(
+    series: pl.Series,
+    frame: pl.DataFrame,
+    panel: Panel,
+    keys: tuple[str, str] | None = None,
+) -> pl.Series:
+    if not (series.dtype.is_numeric() or series.dtype == pl.Null):
+        hint = ""
+        if series.dtype == pl.Boolean:
+            hint = "\nHint: divide by the number of names chosen, or use equal_weight."
+        msg = f"weights in {series.name!r} must be numbers, got {series.dtype}.{hint}"
+        raise WeightsError(msg)
+    series = series.cast(pl.Float64)
+    is_nan = series.is_nan()
+    if is_nan.any():
+        time_name, asset_name = keys or (panel.timestamp_name, panel.asset_name)
+        found = frame.filter(is_nan).sort(time_name, asset_name)
+        msg = (
+            f"weights must not be NaN: {n_rows(found.height)} {are(found.height)}, "
+            f"first at {show(found[time_name][0])}, asset {show(found[asset_name][0])}."
+            "\nHint: use fill_nan(None); null closes a position, and a timestamp with "
+            "nulls only is no rebalance."
+        )
+        raise WeightsError(msg)
+    return series
+
+
+def _dense_rows(weight: FloatPanel, panel: Panel) -> WeightRows:
+    bars = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
+    return WeightRows(bars, np.empty(0, dtype=np.int64), weight.reshape(-1))
+
+
+def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
+    time_name, asset_name, weight_name = _weight_columns(frame, panel)
+    weight = _as_weights(frame[weight_name], frame, panel, (time_name, asset_name))
+    bar = panel.timestamp_codes(frame[time_name])
+    asset = panel.asset_codes(frame[asset_name])
+    for codes, column, what in (
+        (bar, time_name, "a timestamp of the data"),
+        (asset, asset_name, "an asset of the data"),
+    ):
+        unknown = np.flatnonzero(codes < 0)
+        if unknown.size:
+            row = int(unknown[0])
+            msg = (
+                f"{column} of the weights must be {what}: {n_rows(unknown.size)} "
+                f"{are(unknown.size)} not, first at {show(frame[time_name][row])}, "
+                f"asset {show(frame[asset_name][row])}."
+            )
+            raise WeightsError(msg)
+    cell = bar * panel.n_assets + asset
+    values = weight.to_numpy()
+    if cell.size and not (np.diff(cell) > 0).all():
+        order = np.argsort(cell, kind="stable")
+        cell, values = cell[order], values[order]
+        twice = np.flatnonzero(np.diff(cell) == 0)
+        if twice.size:
+            first = int(cell[twice[0]])
+            msg = (
+                f"the weights name an asset twice: {n_rows(twice.size)} "
+                f"{are(twice.size)} repeated, "
+                f"first at {panel.show_bar(first // panel.n_assets)}, "
+                f"asset {panel.show_asset(first % panel.n_assets)}."
+            )
+            raise WeightsError(msg)
+    first_cells = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
+    row_start = np.searchsorted(cell, first_cells).astype(np.int64)
+    # An empty list of assets would stand for dense rows.
+    codes = cell % panel.n_assets if cell.size else np.zeros(1, dtype=np.int64)
+    return WeightRows(row_start, codes, np.ascontiguousarray(values))
+
+
+def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
+    try:
+        columns = find_columns(
+            frame,
+            panel.timestamp_name if panel.timestamp_name in frame.columns else None,
+            panel.asset_name if panel.asset_name in frame.columns else None,
+        )
+    except SchemaError as error:
+        msg = f"the weights frame has no time or asset column: {error}"
+        raise WeightsError(msg) from error
+    rest = [c for c in frame.columns if c not in (columns.timestamp, columns.asset)]
+    named = [c for c in rest if c.lower() in WEIGHT_NAMES]
+    if len(rest) == 1:
+        return columns.timestamp, columns.asset, rest[0]
+    if len(named) == 1:
+        return columns.timestamp, columns.asset, named[0]
+    msg = (
+        "a weights frame has a time column, an asset column and a column named "
+        f"'weight', got {frame.columns}."
+    )
+    raise WeightsError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedDecisions:
+    """Sparse decisions for the loop, with what was left out."""
+
+    kind: np.ndarray[Any, np.dtype[np.int8]]
+    start: IntVector
+    asset: IntVector
+    weight: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def pack(
+    rows: WeightRows, panel: Panel, is_rebalance: BoolVector, limits: Limits
+) -> PackedDecisions:
+    """Check columnar weights and pack those that are not zero.
+
+    Parameters
+    ----------
+    rows : WeightRows
+        Weights in panel codes.
+    panel : Panel
+        For the names in messages.
+    is_rebalance : ndarray of bool, shape (n_bars,)
+        The schedule; weights of other bars are not read.
+    limits : Limits
+        Shorts and gross.
+
+    Returns
+    -------
+    PackedDecisions
+        One row per bar.
+
+    Raises
+    ------
+    WeightsError
+        If a weight is NaN or infinite, negative without `allow_short`, or the gross
+        of a bar is above `max_gross`; names the first bar, asset and value.
+    """
+    from barloop._kernels.targets import pack_decisions
+
+    n_bars = panel.n_bars
+    kind = np.zeros(n_bars, dtype=np.int8)
+    start = np.zeros(n_bars + 1, dtype=np.int64)
+    # Pages that are never written are never paid for.
+    asset = np.empty(max(rows.weight.size, 1), dtype=np.int64)
+    weight = np.empty(max(rows.weight.size, 1), dtype=np.float64)
+    values = rows.weight.view()
+    values.flags.writeable = False
+    codes = rows.asset.view()
+    codes.flags.writeable = False
+    fault, bar, row = pack_decisions(
+        rows.row_start,
+        codes,
+        values,
+        is_rebalance,
+        bool(limits.allow_short),
+        float(limits.max_gross),
+        kind,
+        start,
+        asset,
+        weight,
+    )
+    if fault != WeightFault.NONE:
+        dense = rows.asset.size == 0
+        column = row - int(rows.row_start[bar]) if dense else int(rows.asset[row])
+        if fault == WeightFault.GROSS:
+            chosen = slice(int(rows.row_start[bar]), int(rows.row_start[bar + 1]))
+            gross = float(np.nansum(np.abs(rows.weight[chosen])))
+            raise gross_error(panel, bar, gross, limits)
+        raise weight_error(panel, bar, column, float(rows.weight[row]))
+    n = max(int(start[-1]), 1)
+    return PackedDecisions(kind, start, asset[:n], weight[:n])
+
+
+def weight_error(panel: Panel, bar: int, asset: int, value: float) -> WeightsError:
+    """Describe one weight that is not valid.
+
+    Parameters
+    ----------
+    panel : Panel
+        For the names.
+    bar, asset : int
+        Where it stands.
+    value : float
+        The weight.
+
+    Returns
+    -------
+    WeightsError
+        To be raised by the caller.
+    """
+    where = f"at {panel.show_bar(bar)}, asset {panel.show_asset(asset)}"
+    if value < 0.0 and np.isfinite(value):
+        return WeightsError(
+            f"weight {value!r} is negative {where}, but shorts are off.\n"
+            "Hint: limits=Limits(allow_short=True)."
+        )
+    return WeightsError(f"weights must be finite: {value!r} {where}.")
+
+
+def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> WeightsError:
+    """Describe a decision whose gross is above the limit.
+
+    Parameters
+    ----------
+    panel : Panel
+        For the timestamp.
+    bar : int
+        The bar of the decision.
+    gross : float
+        Sum of absolute weights.
+    limits : Limits
+        The limit that it exceeds.
+
+    Returns
+    -------
+    WeightsError
+        To be raised by the caller.
+    """
+    return WeightsError(
+        f"the absolute weights at {panel.show_bar(bar)} sum to {gross:.9g}, above "
+        f"max_gross={limits.max_gross:g}.\n"
+        "Hint: scale them down, or raise limits=Limits(max_gross=...)."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import polars as pl
 
@@ -23,7 +23,7 @@ class AuditReport:
     n_bars, n_fills, n_cash_flows : int
         Rows that were rebuilt from.
     largest_difference : float
-        Of cash and equity on any bar, as a share of the account.
+        Of cash, equity and commission on any bar, as a share of the account.
     """
 
     n_bars: int
@@ -33,8 +33,9 @@ class AuditReport:
 
     def __str__(self) -> str:
         return (
-            f"clean: {self.n_bars:,} bars rebuilt from {self.n_fills:,} fills and "
-            f"{self.n_cash_flows:,} cash flows, largest difference "
+            f"clean: {_count(self.n_bars, 'bar')} rebuilt from "
+            f"{_count(self.n_fills, 'fill')} and "
+            f"{_count(self.n_cash_flows, 'cash flow')}, largest difference "
             f"{self.largest_difference:.1e} of the account"
         )
 
@@ -69,59 +70,107 @@ def audit(
     Raises
     ------
     AuditError
-        With the first bar on which cash, equity, a position, the commission or the
-        number of positions differs.
+        With the first bar on which cash, equity, the commission, the number of
+        positions, a position or its value differs; or if a row lies on no bar of the
+        equity curve, or is there twice.
 
     Notes
     -----
     Nothing of the compiled loop is used: positions are running sums of the fills,
     cash is the running sum of ``-(quantity * price + commission)`` and the cash
-    flows, closes are the user's own, carried forward.
+    flows, closes are the user's own, carried forward.  Positions and their number
+    must agree exactly, money to `TOLERANCE` of the account: of the largest equity or
+    cash so far, or of the commission paid so far.
     """
+    named = {"fills": fills, "cash_flows": cash_flows, "positions": positions}
+    for name, frame in named.items():
+        _require_bars(name, frame, equity, time)
+    _require_once("equity", equity, [time])
+    _require_once("positions", positions, [time, asset])
+
     held = _rebuilt_positions(bars, equity, fills, time, asset, close)
-    per_bar = (
-        equity.select(time)
-        .join(_cash_moves(fills, cash_flows, time), on=time, how="left")
-        .join(_values(held, time), on=time, how="left")
-        .sort(time)
-        .with_columns(pl.col("moved", "paid", "value").fill_null(0.0))
-        .with_columns(
-            pl.col("n_held").fill_null(0), rebuilt_cash=pl.col("moved").cum_sum()
-        )
-        .with_columns(rebuilt_equity=pl.col("rebuilt_cash") + pl.col("value"))
-        .join(equity, on=time, how="left", maintain_order="left")
-    )
-    scale = pl.max_horizontal(
-        pl.col("rebuilt_equity").abs().cum_max(),
-        pl.col("rebuilt_cash").abs().cum_max(),
-        pl.col("paid").cum_sum(),
-    )
-    checks = {
-        "cash": ("rebuilt_cash", "cash"),
-        "equity": ("rebuilt_equity", "equity"),
-        "commission": ("paid", "commission"),
-        "n_positions": ("n_held", "n_positions"),
-    }
-    worst = 0.0
-    for what, (rebuilt, stated) in checks.items():
-        off = per_bar.with_columns(off=(pl.col(rebuilt) - pl.col(stated)).abs() / scale)
-        # A NaN difference is a difference.
-        bad = off.filter(~(pl.col("off") <= TOLERANCE))
-        if bad.height:
-            row = bad.row(0, named=True)
-            msg = (
-                f"{what} does not follow from the fills: first at {show(row[time])}, "
-                f"stated {row[stated]!r}, rebuilt {row[rebuilt]!r}."
-            )
-            raise AuditError(msg)
-        worst = max(worst, float(off["off"].max() or 0.0))  # type: ignore[arg-type]
-    _compare_positions(held, positions, time, asset)
+    per_bar = _per_bar(held, equity, fills, cash_flows, time)
+    per_asset = _per_asset(held, positions, per_bar, time, asset)
+    money = [
+        _compare("cash", per_bar, "cash", "rebuilt_cash", time),
+        _compare("equity", per_bar, "equity", "rebuilt_equity", time),
+        _compare("commission", per_bar, "commission", "paid", time),
+    ]
+    counts = [
+        _compare("n_positions", per_bar, "n_positions", "n_held", time, exact=True),
+        _compare("position", per_asset, "stated", "position", time, asset, exact=True),
+        _compare("position_value", per_asset, "stated_value", "value", time, asset),
+    ]
+    wrong = [one for one in money + counts if one.message]
+    if wrong:
+        # Of several on the same bar, the first in the order above.
+        raise AuditError(min(wrong, key=lambda one: one.bar).message)
     return AuditReport(
         n_bars=equity.height,
         n_fills=fills.height,
         n_cash_flows=cash_flows.height,
-        largest_difference=worst,
+        largest_difference=max(one.largest for one in money),
     )
+
+
+class _Comparison(NamedTuple):
+    """One quantity on all bars."""
+
+    largest: float  # difference as a share of the account
+    bar: int  # the first that differs, -1 if none does
+    message: str  # empty if none does
+
+
+def _compare(
+    what: str,
+    frame: pl.DataFrame,
+    stated: str,
+    rebuilt: str,
+    time: str,
+    asset: str | None = None,
+    *,
+    exact: bool = False,
+) -> _Comparison:
+    share = (pl.col(rebuilt) - pl.col(stated)).abs() / pl.col("scale")
+    # Null and NaN are differences too.
+    agrees = pl.col("share").le(TOLERANCE).fill_null(value=False)
+    if exact:
+        agrees = pl.col(rebuilt).eq_missing(pl.col(stated))
+    compared = frame.with_columns(share=share).with_columns(agrees=agrees)
+    bad = compared.filter(~pl.col("agrees")).head(1)
+    if bad.is_empty():
+        shares = compared["share"].to_numpy()
+        return _Comparison(float(shares.max(initial=0.0)), -1, "")
+    row = bad.row(0, named=True)
+    of_asset = "" if asset is None else f", asset {show(row[asset])}"
+    return _Comparison(
+        float("nan"),
+        row["bar"],
+        f"{what} does not follow from the fills: first at {show(row[time])}{of_asset}, "
+        f"stated {row[stated]!r}, rebuilt {row[rebuilt]!r}.",
+    )
+
+
+def _require_bars(
+    name: str, frame: pl.DataFrame, equity: pl.DataFrame, time: str
+) -> None:
+    """Refuse rows that no bar would count."""
+    stray = frame.join(equity, on=time, how="anti", maintain_order="left")
+    if stray.height:
+        msg = (
+            f"{name} lie outside of the run: {_count(stray.height, 'row')}, first at "
+            f"{show(stray[time][0])}, which is no bar of the equity curve."
+        )
+        raise AuditError(msg)
+
+
+def _require_once(name: str, frame: pl.DataFrame, keys: list[str]) -> None:
+    repeated = frame.select(keys).is_duplicated()
+    if repeated.any():
+        row = frame.select(keys).filter(repeated).row(0)
+        where = ", asset ".join(show(value) for value in row)
+        msg = f"{name} has the same row twice: first at {where}."
+        raise AuditError(msg)
 
 
 def _rebuilt_positions(
@@ -134,77 +183,91 @@ def _rebuilt_positions(
 ) -> pl.DataFrame:
     """One row per bar and traded asset with a position that is not 0."""
     traded = fills.select(asset).unique()
-    if traded.height == 0:
-        return pl.DataFrame(
-            schema={
-                time: equity.schema[time],
-                asset: fills.schema[asset],
-                "position": pl.Float64,
-                "close": pl.Float64,
-            }
-        )
     closes = (
         bars.select(time, asset, pl.col(close).cast(pl.Float64).alias("close"))
         .filter(pl.col("close").is_not_null() & pl.col("close").is_not_nan())
         .join(traded, on=asset, how="semi")
     )
     after = (
-        fills.with_row_index("row")
-        .sort("row")
-        .with_columns(position=pl.col("quantity").cum_sum().over(asset))
+        fills.with_columns(position=pl.col("quantity").cum_sum().over(asset))
         .group_by(time, asset, maintain_order=True)
         .agg(pl.col("position").last())
     )
-    last_bar: Any = equity[time].max()
-    times = pl.concat([equity[time], closes[time]]).unique().sort()
-    grid = pl.DataFrame([times.filter(times <= last_bar)]).join(traded, how="cross")
+    # Closes before the run are known on its first bar.  The last bar stays a column:
+    # as a Python value it would lose the nanoseconds.
+    times = pl.concat([equity.select(time), closes.select(time)]).unique()
+    last = equity.select(last=pl.col(time).max())
+    grid = (
+        times.join(last, how="cross")
+        .filter(pl.col(time) <= pl.col("last"))
+        .select(time)
+        .join(traded, how="cross")
+    )
     return (
         grid.join(closes, on=[time, asset], how="left")
         .join(after, on=[time, asset], how="left")
         .sort(asset, time)
         .with_columns(pl.col("close", "position").forward_fill().over(asset))
         .filter(pl.col("position") != 0.0)
+        .with_columns(value=pl.col("position") * pl.col("close"))
     )
 
 
-def _cash_moves(
-    fills: pl.DataFrame, cash_flows: pl.DataFrame, time: str
+def _per_bar(
+    held: pl.DataFrame,
+    equity: pl.DataFrame,
+    fills: pl.DataFrame,
+    cash_flows: pl.DataFrame,
+    time: str,
 ) -> pl.DataFrame:
+    """Cash and equity of every bar, stated and rebuilt, and the scale of both."""
     paid = fills.select(
         time,
-        (-(pl.col("quantity") * pl.col("price") + pl.col("commission"))).alias("moved"),
-        pl.col("commission").alias("paid"),
+        moved=-(pl.col("quantity") * pl.col("price") + pl.col("commission")),
+        paid=pl.col("commission"),
     )
-    flows = cash_flows.select(
-        time, pl.col("amount").alias("moved"), pl.lit(0.0).alias("paid")
+    flows = cash_flows.select(time, moved=pl.col("amount"), paid=pl.lit(0.0))
+    moves = pl.concat([flows, paid]).group_by(time, maintain_order=True)
+    values = held.group_by(time, maintain_order=True).agg(
+        pl.col("value").sum(), n_held=pl.len().cast(pl.Int64)
     )
-    both = pl.concat([flows, paid])
-    return both.group_by(time, maintain_order=True).agg(pl.col("moved", "paid").sum())
-
-
-def _values(held: pl.DataFrame, time: str) -> pl.DataFrame:
-    return held.group_by(time, maintain_order=True).agg(
-        value=(pl.col("position") * pl.col("close")).sum(),
-        n_held=pl.len().cast(pl.Int64),
-    )
-
-
-def _compare_positions(
-    held: pl.DataFrame, positions: pl.DataFrame, time: str, asset: str
-) -> None:
-    both = held.select(time, asset, "position").join(
-        positions.select(time, asset, pl.col("position").alias("stated")),
-        on=[time, asset],
-        how="full",
-        coalesce=True,
-    )
-    differ = pl.col("position").ne_missing(pl.col("stated"))
-    bad = both.filter(differ).sort(time, asset)
-    if bad.height:
-        row = bad.row(0, named=True)
-        msg = (
-            f"positions do not follow from the fills: first at {show(row[time])}, "
-            f"asset {show(row[asset])}, stated {row['stated']!r}, "
-            f"rebuilt {row['position']!r}."
+    return (
+        equity.select(time)
+        .join(moves.agg(pl.col("moved", "paid").sum()), on=time, how="left")
+        .join(values, on=time, how="left")
+        .sort(time)
+        .with_row_index("bar")
+        .with_columns(pl.col("moved", "paid", "value", "n_held").fill_null(0))
+        .with_columns(rebuilt_cash=pl.col("moved").cum_sum())
+        .with_columns(rebuilt_equity=pl.col("rebuilt_cash") + pl.col("value"))
+        .with_columns(
+            scale=pl.max_horizontal(
+                pl.col("rebuilt_equity").abs().cum_max(),
+                pl.col("rebuilt_cash").abs().cum_max(),
+                pl.col("paid").cum_sum(),
+            )
         )
-        raise AuditError(msg)
+        .join(equity, on=time, how="left", maintain_order="left")
+    )
+
+
+def _per_asset(
+    held: pl.DataFrame,
+    positions: pl.DataFrame,
+    per_bar: pl.DataFrame,
+    time: str,
+    asset: str,
+) -> pl.DataFrame:
+    """Positions and their values, stated and rebuilt."""
+    stated = positions.select(
+        time, asset, stated=pl.col("position"), stated_value=pl.col("position_value")
+    )
+    return (
+        held.join(stated, on=[time, asset], how="full", coalesce=True)
+        .join(per_bar.select(time, "bar", "scale"), on=time, how="left")
+        .sort("bar", asset)
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

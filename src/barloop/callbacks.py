@@ -14,7 +14,7 @@ from barloop.enums import Decision, WeightFault
 from barloop.errors import WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
-from barloop.typing import IntVector
+from barloop.typing import IndexVector, IntVector
 from barloop.weights import Partial, gross_error, weight_error
 
 
@@ -38,12 +38,12 @@ class DecisionRow:
         self._most = float(limits.max_gross) + GROSS_TOLERANCE
         self._pack = pack_decisions
         self._whole_row = np.array([0, n_assets], dtype=np.int64)
-        self._every_asset = np.empty(0, dtype=np.int64)
+        self._every_asset = np.empty(0, dtype=np.uint32)
         self._every_asset.flags.writeable = False
         self._always = np.ones(1, dtype=np.bool_)
         self._kind = np.zeros(1, dtype=np.int8)
         self.start: IntVector = np.zeros(2, dtype=np.int64)
-        self.asset: IntVector = np.zeros(max(n_assets, 1), dtype=np.int64)
+        self.asset: IndexVector = np.zeros(max(n_assets, 1), dtype=np.uint32)
         self.weight = np.zeros(max(n_assets, 1))
 
     def accept(self, said: Any, t: int) -> int:

@@ -9,14 +9,24 @@ import polars as pl
 from barloop.schema import show
 
 WHY = {
-    "not_listed": "the asset had no bar yet, so no order was made",
-    "no_bar": "the asset had no bar and at_decision='skip', so no order was made",
+    "not_listed": "the asset had no bar so far, so no price to size an order on",
+    "no_bar": "the asset had no bar, and at_decision='skip' left it alone",
     "rounded": "the target was cut to whole lots",
-    "below_min_trade_value": "the order was worth less than min_trade_value",
-    "missing_bar": "its asset had no fill price on a bar",
-    "scaled_to_cash": "opening buys were scaled to the cash there was",
-    "replaced": "a later decision replaced what was still waiting",
-    "ruined": "the account was ruined",
+    "below_min_trade_value": "it was worth less than min_trade_value",
+    "missing_bar": "the asset had no fill price on a bar, so the order waited",
+    "scaled_to_cash": "all opening buys of the bar were scaled to the cash there was",
+    "replaced": "a later decision replaced the order while it waited",
+    "ruined": "the account was ruined while the order waited",
+}
+CANCELLED = "the asset had no fill price on the bar, so the order was cancelled"
+"""Of ``missing_bar`` when nothing happened to the order afterwards."""
+TOO_SMALL = "the cash there was would have bought less than min_trade_value"
+"""Of ``below_min_trade_value`` when the order was scaled."""
+
+WHEN = {
+    "next_open": "at the next open",
+    "next_close": "at the next close",
+    "same_close": "at the same close",
 }
 
 
@@ -49,86 +59,150 @@ def explain(
     Returns
     -------
     str
-        Several lines: the holding, the order in force, its fills and its reasons.
+        Several lines: the holding, the fills of the bar, its decision, and the order
+        that the asset got there or else its latest order, with fill and reasons.
+
+    Notes
+    -----
+    An order is described by what became of it in the end, also after the bar.
     """
     of_asset = pl.col(asset_name) == pl.lit(asset, dtype=orders.schema[asset_name])
     now = pl.col(time_name) == timestamp
-    lines = [f"{show(asset)} at {show(timestamp)}"]
-
+    own_fills = fills.filter(of_asset)
+    filled_now = _rows(own_fills.filter(now))
     held = positions.filter(of_asset & now)
+    lines = [f"{show(asset)} at {show(timestamp)}"]
     if held.height:
         row = held.row(0, named=True)
         weight = weights.filter(of_asset & now)["weight"][0]
         lines.append(
-            f"  holding:   {row['position']:,.6g} units at {row['close']:,.6g} = "
-            f"{row['position_value']:,.2f}, {weight:.2%} of equity"
+            f"  holding:   {_units(row['position'])} units at {_price(row['close'])} = "
+            f"{row['position_value']:,.2f}, {_percent(weight)} of equity"
         )
     else:
-        lines.append("  holding:   nothing after the fills of this bar")
+        lines.append("  holding:   nothing at the end of this bar")
+    lines += [f"  fill:      {_fill(row)}" for row in filled_now]
 
-    lines += [_fill_line(row) for row in _rows(fills.filter(of_asset & now))]
-    decided = rebalances.filter(now)
     own = orders.filter(of_asset & now)
+    decided = rebalances.filter(now)
     if own.height:
-        lines += _order_lines(own.row(0, named=True), fills, time_name, fill)
-    elif decided.height:
-        kind = decided["decision"][0]
-        lines.append(
-            f"  decision:  {kind}, with no order for this asset: "
-            + (
-                "it was not named, or its position was on target"
-                if kind == "partial"
-                else "its position was on target"
-            )
-        )
+        lines.append(f"  decision:  {decided['decision'][0]}")
+        lines += _order(own.row(0, named=True), own_fills, time_name, timestamp, fill)
+        return "\n".join(lines)
+    if decided.height:
+        ends_here = any(row["reason"] == "ruined" for row in filled_now)
+        has_position = held.height > 0 or ends_here
+        words = _without_order(decided, has_position=has_position)
+        lines.append(f"  decision:  {words}")
     else:
-        lines.append("  decision:  none on this bar")
-    if not own.height:
-        earlier = orders.filter(of_asset & (pl.col(time_name) < timestamp)).tail(1)
-        if earlier.height:
-            row = earlier.row(0, named=True)
-            lines.append(f"  latest order, decided at {show(row[time_name])}:")
-            lines += _order_lines(row, fills, time_name, fill)
-        else:
-            lines.append("  orders:    none before this bar")
+        ruin = fills.filter(pl.col("reason") == "ruined")[time_name]
+        over = ruin.head(1).to_list() if (ruin <= timestamp).any() else []
+        words = f", the account was ruined at {show(over[0])}" if over else ""
+        lines.append(f"  decision:  none on this bar{words}")
+    earlier = orders.filter(of_asset & (pl.col(time_name) < timestamp)).tail(1)
+    if earlier.height:
+        row = earlier.row(0, named=True)
+        lines.append(
+            f"  latest order of this asset, decided at {show(row[time_name])}:"
+        )
+        lines += _order(row, own_fills, time_name, timestamp, fill)
+    else:
+        lines.append("  orders:    none for this asset so far")
     return "\n".join(lines)
+
+
+def _without_order(decided: pl.DataFrame, *, has_position: bool) -> str:
+    kind = decided["decision"][0]
+    if kind == "partial":
+        rest = "was on target" if has_position else "had no weight and no position"
+        return f"partial, no order: this asset was not named, or it {rest}"
+    if has_position:
+        return "complete, no order: the position was on target"
+    return "complete, no order: this asset had no weight and no position"
+
+
+def _order(
+    row: dict[str, Any],
+    fills: pl.DataFrame,
+    time_name: str,
+    timestamp: Any,
+    fill: str,
+) -> list[str]:
+    """Describe one order of the ledger, from its target to its fill."""
+    reasons = row["reasons"]
+    target = f"{_percent(row['target_weight'])} of equity {row['equity']:,.2f}"
+    if row["price"] is not None:
+        target += f" at close {_price(row['price'])}"
+    if row["quantity"] is not None:
+        target += f" = {_units(row['position_before'] + row['quantity'])} units"
+    before = "nothing"
+    if row["position_before"] != 0.0:
+        before = f"{_units(row['position_before'])} units, "
+        before += f"{_percent(row['weight_before'])} of equity"
+    lines = [
+        f"  target:    {target}",
+        f"  held then: {before}",
+        f"  order:     {_outcome(row, fill)}",
+    ]
+    # The fill on this bar, if that is where it was, stands above.
+    of_order = pl.col("order_id") == row["order_id"]
+    elsewhere = fills.filter(of_order & (pl.col(time_name) != timestamp))
+    lines += [
+        f"  fill:      {_fill(one)}, at {show(one[time_name])}"
+        for one in _rows(elsewhere)
+    ]
+    why = dict(WHY)
+    if row["status"] == "none" and reasons[-1:] == ["missing_bar"]:
+        why["missing_bar"] = CANCELLED
+    if "scaled_to_cash" in reasons:
+        why["below_min_trade_value"] = TOO_SMALL
+    return lines + [f"  because:   {why[reason]} ({reason})" for reason in reasons]
+
+
+def _outcome(row: dict[str, Any], fill: str) -> str:
+    quantity, status = row["quantity"], row["status"]
+    if not quantity:
+        # It could not be sized, or whole lots made it 0.
+        return "none"
+    side = "buy" if quantity > 0 else "sell"
+    wanted = f"{side} {_units(abs(quantity))}"
+    sent = set(row["reasons"]) - {"rounded", "below_min_trade_value"}
+    if status == "none" and "below_min_trade_value" in row["reasons"] and not sent:
+        return f"none, to {wanted} was wanted"
+    words = {
+        "filled": "filled",
+        "partial": f"partly filled, {_units(abs(row['filled']))}; the rest is gone",
+        "none": "not filled",
+        "waiting": "not filled yet, it waits",
+    }
+    return f"{wanted} {WHEN[fill]}: {words[status]}"
+
+
+def _fill(row: dict[str, Any]) -> str:
+    side = "bought" if row["quantity"] > 0 else "sold"
+    words = (
+        f"{side} {_units(abs(row['quantity']))} at {_price(row['price'])} "
+        f"(base {_price(row['base_price'])}), commission {row['commission']:,.2f}, "
+        f"slippage {row['slippage']:,.2f}"
+    )
+    return words + (
+        ", the end of a ruined account" if row["reason"] == "ruined" else ""
+    )
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return list(frame.iter_rows(named=True))
 
 
-def _fill_line(row: dict[str, Any], indent: str = "  filled:    ") -> str:
-    side = "bought" if row["quantity"] > 0 else "sold"
-    words = (
-        f"{indent}{side} {abs(row['quantity']):,.6g} at {row['price']:,.6g} "
-        f"(base {row['base_price']:,.6g}), commission {row['commission']:,.2f}, "
-        f"slippage {row['slippage']:,.2f}"
-    )
-    return words + (" to close the ruined account" if row["reason"] == "ruined" else "")
+def _units(quantity: float) -> str:
+    """Two decimals for large numbers, six digits for small ones."""
+    text = f"{quantity:,.2f}" if abs(quantity) >= 10_000 else f"{quantity:,.6g}"
+    return text.removesuffix(".00")
 
 
-def _order_lines(
-    row: dict[str, Any], fills: pl.DataFrame, time_name: str, fill: str
-) -> list[str]:
-    lines = []
-    price = "no known close" if row["price"] is None else f"close {row['price']:,.6g}"
-    lines.append(
-        f"  target:    {row['target_weight']:.4%} of equity {row['equity']:,.2f} at "
-        f"{price}; held {row['position_before']:,.6g} ({row['weight_before']:.4%})"
-    )
-    if row["quantity"] is None:
-        lines.append("  order:     none")
-    else:
-        side = "buy" if row["quantity"] > 0 else "sell"
-        lines.append(
-            f"  order:     {side} {abs(row['quantity']):,.6g}, {fill}: {row['status']}"
-            f", filled {abs(row['filled']):,.6g}, missing {abs(row['missing']):,.6g}; "
-            f"position after {row['position_after']:,.6g}"
-        )
-    lines += [
-        _fill_line(one, f"  at {show(one[time_name])}: ")
-        for one in _rows(fills.filter(pl.col("order_id") == row["order_id"]))
-    ]
-    lines += [f"  because:   {WHY[reason]} ({reason})" for reason in row["reasons"]]
-    return lines
+def _price(price: float) -> str:
+    return f"{price:,.6g}" if price < 10_000 else f"{price:,.2f}".removesuffix(".00")
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.4g}%"

@@ -106,7 +106,8 @@ def around_orders(record: RunRecord) -> AroundOrders:
     Notes
     -----
     At a decision on bar t the fills of t are done, except with ``same_close``, where
-    the orders decided on t fill after it.
+    the orders decided on t fill after it.  A ruin on a bar of a decision is always
+    later than the decision: after an earlier one there would be none.
     """
     made = steps(record)
     n_bars = record.panel.n_bars
@@ -114,9 +115,10 @@ def around_orders(record: RunRecord) -> AroundOrders:
     order_asset = record.order_codes[OrderField.ASSET].astype(np.int64)
     order_of_fill = record.fill_codes[FillField.ORDER].astype(np.int64)
 
-    # One ascending key over the fills by asset: even = done when bar t decides.
+    # One ascending key over the fills by asset: even = done when bar t decides.  The
+    # closing of a ruined account (no order) comes last on its bar, so it is late too.
     own = order_of_fill[made.fill]
-    decided_at = np.where(own >= 0, order_bar[own], -1) if own.size else own
+    decided_at = np.where(own >= 0, order_bar[own], made.bar) if own.size else own
     late = (decided_at == made.bar).astype(np.int64)
     key = (made.asset * n_bars + made.bar) * 2 + late
     place = np.searchsorted(key, (order_asset * n_bars + order_bar) * 2, side="right")

@@ -152,6 +152,7 @@ def _coded_layout(time: pl.Series, asset: pl.Series) -> Layout:
     n_duplicates, cell, in_order = locate(
         time_code, asset_code, bar_of_code, asset_of_code, row_of
     )
+    n_duplicates, cell = int(n_duplicates), int(cell)
     if n_duplicates:
         repeat = "repeats" if n_duplicates == 1 else "repeat"
         msg = (
@@ -196,7 +197,9 @@ def number_values(values: pl.Series) -> tuple[CodeVector, IntVector]:
         return number_keys(int_keys(values))
     # Codes by 64-bit hash, then the proof; a true collision takes the slow way.
     code, first = number_keys(int_keys(values.hash()))
-    if not (values.gather(first).gather(code) == values).all():
+    if not (
+        values.gather(first).gather(pl.Series(code.view(np.uint32))) == values
+    ).all():
         code, first = number_keys(int_keys(values.cast(pl.Categorical)))
     return code, first
 

@@ -43,9 +43,9 @@ class Prices:
         words = f"{show(self.timestamps[t])}, asset {show(self.assets[i])}"
         return t, i, words
 
-    def words(self, *names: str) -> str:
-        """Return the user's names of those columns that exist."""
-        return " and ".join(self.names[name] for name in names if name in self.names)
+    def words(self, between: str, *names: str) -> str:
+        """Join the user's names of those columns that exist."""
+        return between.join(self.names[name] for name in names if name in self.names)
 
 
 def check_prices(prices: Prices) -> tuple[Notice, ...]:
@@ -111,8 +111,10 @@ def _count(panels: Mapping[str, FloatPanel]) -> tuple[int, int, int, int]:
         split(close.size),
         close.size,
     )
-    first = next((part[3] for part in parts if part[3] >= 0), -1)
-    n_bars, n_invalid, n_outside = (sum(part[k] for part in parts) for k in range(3))
+    first = next((int(part[3]) for part in parts if part[3] >= 0), -1)
+    n_bars, n_invalid, n_outside = (
+        int(sum(part[k] for part in parts)) for k in range(3)
+    )
     return n_bars, n_invalid, n_outside, first
 
 
@@ -123,8 +125,9 @@ def _notices(
     if n_outside:
         t, i, words = prices.locate(first_outside)
         message = (
-            f"{prices.words('open', 'close')} outside of {prices.words('low', 'high')} "
-            f"in {n_rows(n_outside)}, first at {words}; used as they are."
+            f"{prices.words(' or ', 'open', 'close')} lies outside of "
+            f"{prices.words(' and ', 'low', 'high')} in {n_rows(n_outside)}, first at "
+            f"{words}; used as they are."
         )
         notices.append(Notice("price_outside_range", n_outside, t, i, message))
     close, row_of = prices.panels["close"].reshape(-1), prices.row_of

@@ -8,19 +8,21 @@ import polars as pl
 from barloop.enums import BarField, Counter, Decision, OrderField, Reason
 from barloop.notices import Notice
 from barloop.record import RunRecord
+from barloop.typing import IntVector
 
+# With a count and its name, a message stays within 79 characters.
 MESSAGES = {
-    Reason.NOT_LISTED: "targets named an asset before its first bar; no order",
-    Reason.NO_BAR: "decisions met an asset without a bar; no order (at_decision='skip')",
+    Reason.NOT_LISTED: "targets named an asset before its first bar",
+    Reason.NO_BAR: "decisions left an asset without a bar alone",
     Reason.ROUNDED: "targets were cut to whole lots",
-    Reason.BELOW_MIN_TRADE_VALUE: "orders were below min_trade_value, or fell below it "
-    "when scaled",
-    Reason.MISSING_BAR: "orders met a bar without a fill price and waited or were "
-    "cancelled",
+    Reason.BELOW_MIN_TRADE_VALUE: "orders below min_trade_value were dropped",
+    Reason.MISSING_BAR: "orders met a bar without a fill price",
     Reason.SCALED_TO_CASH: "opening buys were scaled to the cash there was",
     Reason.REPLACED: "waiting orders were replaced by a later decision",
-    Reason.RUINED: "waiting orders were cancelled when the account was ruined",
+    Reason.RUINED: "waiting orders were cancelled by the ruin",
 }
+NAMES = {Reason.RUINED: "cancelled_by_ruin"}
+"""Notices that are not named after their reason: ``ruined`` is the account's own."""
 
 
 def run_notices(record: RunRecord) -> tuple[Notice, ...]:
@@ -51,7 +53,7 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
                 n_carried,
                 int(counters[Counter.FIRST_FORWARD_FILLED_BAR]),
                 int(counters[Counter.FIRST_FORWARD_FILLED_ASSET]),
-                "positions were valued at an earlier close, bar by bar",
+                "position values rest on an earlier close",
             )
         )
     if record.n_orders:
@@ -62,7 +64,7 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
                 first = rows[0]
                 found.append(
                     Notice(
-                        reason.name.lower(),
+                        NAMES.get(reason, reason.name.lower()),
                         int(rows.size),
                         int(record.order_codes[OrderField.BAR, first]),
                         int(record.order_codes[OrderField.ASSET, first]),
@@ -75,7 +77,7 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
             found,
             Reason.SCALED_TO_CASH.name.lower(),
             scaled + record.first_bar,
-            "bars scaled their opening buys to the cash there was",
+            "bars scaled their buys to the cash there was",
         )
     if record.config.execution.fill == "same_close":
         found.append(
@@ -94,7 +96,7 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
     return tuple(found)
 
 
-def _add(found: list[Notice], name: str, bar: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def _add(found: list[Notice], name: str, bar: IntVector, message: str) -> None:
     if bar.size:
         found.append(Notice(name, int(bar.size), int(bar[0]), None, message))
 

@@ -15,7 +15,7 @@ from barloop.errors import BarloopError, ConfigError, suggestion
 from barloop.lookup import find_bar, timestamp_codes
 from barloop.periods import PERIOD_RULES, period_edges
 from barloop.schema import show
-from barloop.times import parse_time
+from barloop.times import parse_time, plain_moment
 from barloop.typing import BoolVector, IntVector
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Schedule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", _checked_rule(self.rule))
         if self.sessions is not None:
-            if self.rule not in PERIOD_RULES:
+            if not (isinstance(self.rule, str) and self.rule in PERIOD_RULES):
                 msg = (
                     "schedule.sessions say when a period ends; the rule "
                     f"{_shown(self.rule)} has no periods."
@@ -139,30 +139,21 @@ def _checked_rule(rule: Any) -> Any:
 
 
 def _values(values: Iterable[Any]) -> list[Any]:
-    if isinstance(values, np.ndarray):
-        values = pl.Series(values)
     return values.to_list() if isinstance(values, pl.Series) else list(values)
 
 
 def _moment(value: Any) -> date | datetime | int:
-    """Read one timestamp of a rule, without knowing the bars."""
-    if hasattr(value, "to_pydatetime"):
-        value = value.to_pydatetime()
-    elif isinstance(value, np.generic):
-        value = pl.Series(np.array([value])).item()
-    elif isinstance(value, str):
-        try:
-            day_only = len(value) <= len("2020-01-31")
-            value = (date if day_only else datetime).fromisoformat(value)
-        except ValueError:
-            pass
-    if isinstance(value, (date, int)) and not isinstance(value, bool):
-        return value
-    msg = f"schedule must list dates, datetimes or integers, got {value!r}."
-    raise ConfigError(msg)
+    moment = plain_moment(value)
+    if moment is None:
+        msg = f"schedule must list dates, datetimes or integers, got {value!r}."
+        raise ConfigError(msg)
+    return moment
 
 
 def _checked_sessions(sessions: Any) -> tuple[date, ...]:
+    if isinstance(sessions, (str, bytes)) or not isinstance(sessions, Iterable):
+        msg = f"schedule.sessions must be a list of dates, got {sessions!r}."
+        raise ConfigError(msg)
     days = []
     for value in _values(sessions):
         moment = _moment(value)

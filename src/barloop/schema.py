@@ -96,14 +96,16 @@ def to_frame(df: FrameLike) -> pl.DataFrame:
         # In memory: the streaming engine keeps neither row order nor float sums.
         return df.collect(engine="in-memory")
     pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(df, pandas.DataFrame):
-        return _from_pandas(df)
-    if hasattr(df, "__arrow_c_stream__"):
-        try:
+    try:
+        if pandas is not None and isinstance(df, pandas.DataFrame):
+            return _from_pandas(df)
+        if hasattr(df, "__arrow_c_stream__"):
             return pl.DataFrame(df)
-        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-            msg = f"cannot read a table from {_type_name(df)}: {error}"
-            raise SchemaError(msg) from error
+    except SchemaError:
+        raise
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        msg = f"cannot read a table from {_type_name(df)}: {error}"
+        raise SchemaError(msg) from error
     msg = (
         f"a frame is needed, got {_type_name(df)}.\n"
         "Hint: accepted are a polars DataFrame or LazyFrame, a pandas DataFrame, a "
@@ -122,7 +124,7 @@ def _from_pandas(df: Any) -> pl.DataFrame:
         raise SchemaError(msg)
     index = df.index
     names = list(index.names)
-    if names == [None] and type(index).__name__ not in {"DatetimeIndex", "PeriodIndex"}:
+    if names == [None] and type(index).__name__ != "DatetimeIndex":
         return pl.from_pandas(df)
     for level, name in enumerate(names):
         if name is None:
@@ -170,11 +172,11 @@ def find_columns(
             )
             raise SchemaError(msg)
     if not prices["close"]:
-        near = suggestion("close", [name.lower() for name in frame.columns])
+        likely = (name for name in frame.columns if "clos" in name.lower())
         msg = (
-            f"no column is named close; the columns are {_listed(frame.columns)}."
-            f"{near}\nHint: rename the column of prices, e.g. "
-            'df.rename({"adj_close": "close"}).'
+            f"no column is named close; the columns are {_listed(frame.columns)}.\n"
+            "Hint: rename the column of prices, e.g. "
+            f'df.rename({{"{next(likely, "price")}": "close"}}).'
         )
         raise SchemaError(msg)
     return Columns(

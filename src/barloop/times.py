@@ -6,6 +6,7 @@ from datetime import date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from barloop.errors import SchemaError
@@ -94,34 +95,54 @@ def parse_time(value: Any, bars: pl.Series) -> Any:
     SchemaError
         If `value` cannot be compared with the bars.
     """
+    moment = plain_moment(value)
     if is_index_integer(bars.dtype):
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+        if isinstance(moment, int):
+            return moment
         msg = f"the bars are numbered: give an integer, got {show(value)}."
         raise SchemaError(msg)
-    if hasattr(value, "to_pydatetime"):
-        value = value.to_pydatetime()
-    elif type(value).__module__ == "numpy" and hasattr(value, "astype"):
-        value = pl.Series([value]).item()
+    if isinstance(moment, datetime):
+        return _in_zone(moment, bars.dtype)
+    if isinstance(moment, date):
+        return moment
     if isinstance(value, str):
-        try:
-            value = (
-                date.fromisoformat(value)
-                if len(value) <= len("2020-01-31")
-                else datetime.fromisoformat(value)
-            )
-        except ValueError:
-            msg = (
-                f"cannot read the time {show(value)}.\n"
-                'Hint: write it as "2020-01-31" or "2020-01-31 16:00".'
-            )
-            raise SchemaError(msg) from None
-    if isinstance(value, datetime):
-        return _in_zone(value, bars.dtype)
-    if isinstance(value, date):
-        return value
+        msg = (
+            f"cannot read the time {show(value)}.\n"
+            'Hint: write it as "2020-01-31" or "2020-01-31 16:00".'
+        )
+        raise SchemaError(msg)
     msg = f"a date, datetime or ISO text is needed, got {show(value)}."
     raise SchemaError(msg)
+
+
+def plain_moment(value: Any) -> date | datetime | int | None:
+    """Read a time as a plain Python value, without knowing the bars.
+
+    Parameters
+    ----------
+    value : object
+        A date, datetime, int, ISO text, or one of these from numpy or pandas.
+
+    Returns
+    -------
+    date, datetime, int or None
+        A `date` for text without a time of day; None if `value` is no time.
+    """
+    if hasattr(value, "to_pydatetime"):
+        value = value.to_pydatetime()
+    elif isinstance(value, np.datetime64):
+        days = np.datetime_data(value)[0] == "D"
+        value = value.item() if days else value.astype("datetime64[us]").item()
+    elif isinstance(value, np.integer):
+        value = int(value)
+    elif isinstance(value, str):
+        kind = date if len(value) <= len("2020-01-31") else datetime
+        try:
+            return kind.fromisoformat(value)
+        except ValueError:
+            return None
+    is_time = isinstance(value, (date, int)) and not isinstance(value, bool)
+    return value if is_time else None
 
 
 def _in_zone(value: datetime, dtype: pl.DataType) -> datetime:

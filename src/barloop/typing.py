@@ -19,6 +19,8 @@ BoolVector: TypeAlias = npt.NDArray[np.bool_]
 FloatBlock: TypeAlias = npt.NDArray[np.float64]
 """Array of shape (n_fields, n): each row is one field, named by an IntEnum."""
 
+IndexVector: TypeAlias = npt.NDArray[np.uint32]
+IndexBlock: TypeAlias = npt.NDArray[np.uint32]
 IntBlock: TypeAlias = npt.NDArray[np.int64]
 CodeBlock: TypeAlias = npt.NDArray[np.int32]
 

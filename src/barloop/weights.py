@@ -15,7 +15,7 @@ from barloop.errors import SchemaError, WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
 from barloop.schema import are, find_columns, n_rows, show, to_frame
-from barloop.typing import BoolVector, FloatPanel, IntVector, WeightsCallback
+from barloop.typing import BoolVector, FloatPanel, IndexVector, IntVector, WeightsCallback
 
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
 
@@ -71,7 +71,7 @@ class WeightRows:
 
     row_start: IntVector
     """(n_bars + 1,) first row of each bar."""
-    asset: IntVector
+    asset: IndexVector
     """(n_rows,) column of the panel, ascending within a bar; empty: dense rows."""
     weight: np.ndarray[Any, np.dtype[np.float64]]
     """(n_rows,) signed fraction of equity, NaN where null or absent."""
@@ -228,7 +228,7 @@ def _as_weights(
 
 def _dense_rows(weight: FloatPanel, panel: Panel) -> WeightRows:
     bars = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
-    return WeightRows(bars, np.empty(0, dtype=np.int64), weight.reshape(-1))
+    return WeightRows(bars, np.empty(0, dtype=np.uint32), weight.reshape(-1))
 
 
 def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
@@ -267,8 +267,8 @@ def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
     first_cells = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
     row_start = np.searchsorted(cell, first_cells).astype(np.int64)
     # An empty list of assets would stand for dense rows.
-    codes = cell % panel.n_assets if cell.size else np.zeros(1, dtype=np.int64)
-    return WeightRows(row_start, codes, np.ascontiguousarray(values))
+    codes = cell % panel.n_assets if cell.size else np.zeros(1)
+    return WeightRows(row_start, codes.astype(np.uint32), np.ascontiguousarray(values))
 
 
 def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
@@ -300,7 +300,7 @@ class PackedDecisions:
 
     kind: np.ndarray[Any, np.dtype[np.int8]]
     start: IntVector
-    asset: IntVector
+    asset: IndexVector
     weight: np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -337,7 +337,7 @@ def pack(
     kind = np.zeros(n_bars, dtype=np.int8)
     start = np.zeros(n_bars + 1, dtype=np.int64)
     # Pages that are never written are never paid for.
-    asset = np.empty(max(rows.weight.size, 1), dtype=np.int64)
+    asset = np.empty(max(rows.weight.size, 1), dtype=np.uint32)
     weight = np.empty(max(rows.weight.size, 1), dtype=np.float64)
     values = rows.weight.view()
     values.flags.writeable = False

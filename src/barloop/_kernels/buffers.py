@@ -1,7 +1,8 @@
 """Arrays that the loop reads and writes, and how they are allocated.
 
 The caller allocates, the loop writes.  Fields of one kind are the rows of one block,
-named by an IntEnum, because a call into compiled code costs time per argument.
+named by an IntEnum, because a call into compiled code costs time per argument.  Indices
+are unsigned, because a signed one is tested for "from the end" at every use.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from barloop.typing import (
     FloatBlock,
     FloatPanel,
     FloatVector,
+    IndexBlock,
+    IndexVector,
     IntBlock,
     IntVector,
 )
@@ -36,16 +39,18 @@ HELD = 0
 """Row of `Book.lists`: indices of the held assets, ascending."""
 WAITING = 1
 """Row of `Book.lists`: assets of the waiting orders, ascending."""
-WAITING_ORDER = 2
-"""Row of `Book.lists`: place of each waiting order in the order log, -1 without log."""
-SCRATCH = 3
-SCRATCH_ORDER = 4
-COVERS = 5
-BUYS = 6
-RANKS = 7
-LAST_SEEN = 8
-"""Row of `Book.lists`, by asset: last bar whose close `LAST_CLOSE` takes into account."""
-N_LISTS = 9
+SCRATCH = 2
+COVERS = 3
+BUYS = 4
+N_LISTS = 5
+
+WAITING_ORDER = 0
+"""Row of `Book.codes`: place of each waiting order in the order log, -1 without log."""
+SCRATCH_ORDER = 1
+RANKS = 2
+LAST_SEEN = 3
+"""Row of `Book.codes`, by asset: last bar whose close `LAST_CLOSE` takes into account."""
+N_CODES = 4
 
 WAITING_QUANTITY = 0
 """Row of `Book.quantities`: signed units still wanted, beside `WAITING`."""
@@ -66,7 +71,7 @@ class Decisions(NamedTuple):
 
     kind: ByteVector  # (n_bars,) Decision codes; when asking, nonzero where to ask
     start: IntVector  # (n_rows + 1,) first pair of each row
-    asset: IntVector  # (n_pairs,) column of the panel
+    asset: IndexVector  # (n_pairs,) column of the panel
     weight: FloatVector  # (n_pairs,) signed fraction of equity
 
 
@@ -74,7 +79,8 @@ class Book(NamedTuple):
     """The state of the account.  Positions and cash exist here and nowhere else."""
 
     assets: FloatBlock  # (AssetField, n_assets)
-    lists: IntBlock  # (N_LISTS, n_assets), see the row names above
+    lists: IndexBlock  # (N_LISTS, n_assets), see the row names above
+    codes: IntBlock  # (N_CODES, n_assets), see the row names above
     quantities: FloatBlock  # (N_QUANTITIES, n_assets)
     cash: FloatVector  # (1,) currency
     counters: IntVector  # (Counter,)
@@ -110,15 +116,16 @@ def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
     assets[AssetField.LAST_CLOSE] = np.nan
     assets[AssetField.ENTRY_PRICE] = np.nan
     assets[AssetField.ENTRY_BAR] = -1.0
-    lists = np.zeros((N_LISTS, n_assets), dtype=np.int64)
-    lists[LAST_SEEN] = -1
+    codes = np.zeros((N_CODES, n_assets), dtype=np.int64)
+    codes[LAST_SEEN] = -1
     counters = np.zeros(len(Counter), dtype=np.int64)
     counters[Counter.BAR] = first_bar
     counters[Counter.ANSWER] = -1
     counters[Counter.RUINED_AT] = -1
     return Book(
         assets,
-        lists,
+        np.zeros((N_LISTS, n_assets), dtype=np.uint32),
+        codes,
         np.zeros((N_QUANTITIES, n_assets)),
         np.array([float(initial_cash)]),
         counters,

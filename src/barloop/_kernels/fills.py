@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from barloop._jit import kernel
 from barloop._kernels.buffers import (
     BUYS,
@@ -209,7 +211,7 @@ def hand_out_lots(
     wanted = state.quantities[WAITING_QUANTITY]
     final = state.quantities[FINAL_QUANTITY]
     buys = state.lists[BUYS]
-    rank = state.lists[RANKS]
+    rank = state.codes[RANKS]
     lot = options[Option.LOT_SIZE]
     resolution = round(1.0 / INTEGER_TOLERANCE)
     left = available
@@ -256,7 +258,7 @@ def size_opening_buys(
     """
     position = state.assets[AssetField.POSITION]
     waiting = state.lists[WAITING]
-    order_of = state.lists[WAITING_ORDER]
+    order_of = state.codes[WAITING_ORDER]
     wanted = state.quantities[WAITING_QUANTITY]
     final = state.quantities[FINAL_QUANTITY]
     buys = state.lists[BUYS]
@@ -348,7 +350,7 @@ def fill_orders(
         price = market.open
     position = state.assets[AssetField.POSITION]
     waiting = state.lists[WAITING]
-    order_of = state.lists[WAITING_ORDER]
+    order_of = state.codes[WAITING_ORDER]
     wanted = state.quantities[WAITING_QUANTITY]
     final = state.quantities[FINAL_QUANTITY]
     slippage = options[Option.SLIPPAGE_RATE]
@@ -366,7 +368,7 @@ def fill_orders(
     sells = state.lists[SCRATCH]
     covers = state.lists[COVERS]
     buys = state.lists[BUYS]
-    n_sells = n_covers = n_buys = n_missing = 0
+    n_sells = n_covers = n_buys = n_missing = np.int64(0)
     for k in range(n_waiting):
         i = waiting[k]
         quantity = wanted[k]

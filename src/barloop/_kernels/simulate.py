@@ -54,7 +54,7 @@ def mark(
                 state.counters[Counter.FIRST_FORWARD_FILLED_BAR] = t
                 state.counters[Counter.FIRST_FORWARD_FILLED_ASSET] = i
             state.counters[Counter.FORWARD_FILLED] += 1
-        state.lists[LAST_SEEN, i] = t
+        state.codes[LAST_SEEN, i] = t
         value += position[i] * price
         gross += abs(position[i] * price)
     equity = state.cash[0] + value
@@ -74,7 +74,7 @@ def close_the_books(
 ) -> None:
     """End a ruined account: cancel what waits, close all at last closes, no cost."""
     for k in range(state.counters[Counter.N_WAITING]):
-        note(state.lists[WAITING_ORDER, k], Reason.RUINED, log)
+        note(state.codes[WAITING_ORDER, k], Reason.RUINED, log)
     state.counters[Counter.N_WAITING] = 0
     for h in range(state.counters[Counter.N_HELD]):
         i = state.lists[HELD, h]

@@ -48,7 +48,7 @@ def known_close(
     if price > 0.0:
         return price
     last_close = state.assets[AssetField.LAST_CLOSE]
-    seen = state.lists[LAST_SEEN]
+    seen = state.codes[LAST_SEEN]
     # Look back only as far as the last look: each bar is read once per gap.
     for s in range(t - 1, seen[i], -1):
         if close[s, i] > 0.0:
@@ -90,13 +90,13 @@ def decide(
     n_assets = position.shape[0]
     held = state.lists[HELD]
     waiting = state.lists[WAITING]
-    order_of = state.lists[WAITING_ORDER]
+    order_of = state.codes[WAITING_ORDER]
     wanted = state.quantities[WAITING_QUANTITY]
     complete = kind == Decision.COMPLETE
     n_held = state.counters[Counter.N_HELD] if complete else 0
     n_waiting = state.counters[Counter.N_WAITING]
     new_waiting = state.lists[SCRATCH]
-    new_order = state.lists[SCRATCH_ORDER]
+    new_order = state.codes[SCRATCH_ORDER]
     new_wanted = state.quantities[SCRATCH_QUANTITY]
     equity = bars[BarField.EQUITY, t]
     whole = int(options[Option.ROUNDING]) == Rounding.WHOLE_TARGET

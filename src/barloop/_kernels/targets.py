@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from barloop._jit import kernel
 from barloop.enums import Decision, WeightFault
-from barloop.typing import BoolVector, ByteVector, FloatVector, IntVector
+from barloop.typing import (
+    BoolVector,
+    ByteVector,
+    FloatVector,
+    IndexVector,
+    IntVector,
+)
 
 GROSS_TOLERANCE = 1e-9
 """Gross may exceed its limit by this much: thirds do not sum to one."""
@@ -13,14 +19,14 @@ GROSS_TOLERANCE = 1e-9
 @kernel
 def pack_decisions(
     row_start: IntVector,  # (n_bars + 1,) first row of each bar
-    asset: IntVector,  # (n_rows,) ascending within a bar; empty: every asset in turn
+    asset: IndexVector,  # (n_rows,) ascending within a bar; empty: every asset in turn
     weight: FloatVector,  # (n_rows,) NaN where null or absent
     is_rebalance: BoolVector,  # (n_bars,) other bars take no decision
     allow_short: bool,
     max_gross: float,
     kind_out: ByteVector,  # (n_bars,) Decision codes
     start_out: IntVector,  # (n_bars + 1,) first pair of each bar
-    asset_out: IntVector,  # (capacity,)
+    asset_out: IndexVector,  # (capacity,)
     weight_out: FloatVector,  # (capacity,)
 ) -> tuple[int, int, int]:
     """Pack the weights that are not zero; stop at the first that is not valid.

@@ -8,7 +8,12 @@ import numpy as np
 
 from barloop.context import AlignedContext
 from barloop.enums import AssetField
-from barloop.errors import SimulationError, suggestion
+from barloop.errors import (
+    PanelError,
+    SimulationError,
+    UnknownNameError,
+    suggestion,
+)
 from barloop.panel import Panel
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
 
@@ -32,9 +37,10 @@ class History:
     def __getattr__(self, name: str) -> FloatPanel:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _values(self._panel, name)[: self._t + 1]
+        return _values(self._panel, name, "bar.history")[: self._t + 1]
 
     def __call__(self, name: str, n_bars: int) -> FloatPanel:
+        """Return the last `n_bars` rows of a price or feature, (n_bars, n_assets)."""
         have = self._t + 1
         if n_bars < 1:
             msg = f"history({name!r}, {n_bars!r}): the number of bars must be positive."
@@ -42,11 +48,11 @@ class History:
         if n_bars > have:
             msg = (
                 f"history({name!r}, {n_bars}) at bar {self._t} "
-                f"({self._panel.show_bar(self._t)}): only {have} bars are known.\n"
+                f"({self._panel.show_bar(self._t)}): the past has {have} of them.\n"
                 f"Hint: return None until bar.t >= {n_bars - 1}."
             )
             raise SimulationError(msg)
-        return _values(self._panel, name)[have - n_bars : have]
+        return _values(self._panel, name, "bar.history")[have - n_bars : have]
 
 
 class ContextView:
@@ -69,14 +75,14 @@ class ContextView:
                 f"bar.context.{name}: no context was given.\n"
                 "Hint: run_backtest(..., context=frame)."
             )
-            raise SimulationError(msg)
+            raise UnknownNameError(msg)
         values = self._context.values
         if name not in values:
             msg = (
                 f"the context has no column {name!r}; it has {list(values)}."
                 f"{suggestion(name, values)}"
             )
-            raise SimulationError(msg)
+            raise UnknownNameError(msg)
         return float(values[name][self._t])
 
 
@@ -121,10 +127,28 @@ class Bar:
     def __getattr__(self, name: str) -> FloatVector:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _values(self._panel, name)[self.t]
+        values: FloatVector = _values(self._panel, name, "bar")[self.t]
+        return values
 
     def __repr__(self) -> str:
         return f"Bar(t={self.t}, timestamp={self._panel.show_bar(self.t)})"
+
+    def feature(self, name: str) -> FloatVector:
+        """Return a column of the data at this bar, whatever its name is.
+
+        Parameters
+        ----------
+        name : str
+            Needed where a column is named like an attribute of the bar, such as
+            ``"weights"`` or ``"cash"``.
+
+        Returns
+        -------
+        ndarray of shape (n_assets,)
+            Read-only; NaN where the asset has no row or a null.
+        """
+        values: FloatVector = _values(self._panel, name, "bar")[self.t]
+        return values
 
     @property
     def timestamp(self) -> Any:
@@ -149,7 +173,8 @@ class Bar:
     @property
     def positions(self) -> FloatVector:
         """Signed units held, (n_assets,)."""
-        return self._account[AssetField.POSITION]
+        positions: FloatVector = self._account[AssetField.POSITION]
+        return positions
 
     @property
     def weights(self) -> FloatVector:
@@ -159,7 +184,8 @@ class Bar:
     @property
     def entry_price(self) -> FloatVector:
         """Average entry price, slippage in, commission out; NaN where flat."""
-        return self._account[AssetField.ENTRY_PRICE]
+        entry_price: FloatVector = self._account[AssetField.ENTRY_PRICE]
+        return entry_price
 
     @property
     def bars_held(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -181,9 +207,19 @@ class Bar:
         return np.where(self.positions != 0.0, self.positions * price, 0.0)
 
 
-def _values(panel: Panel, name: str) -> FloatPanel:
+def _values(panel: Panel, name: str, owner: str) -> FloatPanel:
     if name in PRICES:
         prices: FloatPanel | None = getattr(panel, name)
         if prices is not None:
             return prices
-    return panel.feature(name)
+    try:
+        return panel.feature(name)
+    except PanelError as error:
+        if name in panel.frame.columns:
+            raise UnknownNameError(str(error)) from None
+        known = [price for price in PRICES if getattr(panel, price) is not None]
+        known += panel.feature_names
+        own = [one for one in dir(Bar) if not one.startswith("_")]
+        near = suggestion(name, [*known, *own] if owner == "bar" else known)
+        msg = f"{owner} has no {name!r}; the data has {', '.join(known)}.{near}"
+        raise UnknownNameError(msg) from None

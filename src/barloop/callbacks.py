@@ -74,8 +74,8 @@ class DecisionRow:
             return self._accept_array(said, t)
         if isinstance(said, pl.Series):
             return self._accept_series(said, t)
-        if type(said).__module__.startswith("pandas") and hasattr(said, "to_dict"):
-            return self._accept_mapping(said.to_dict(), t)
+        if type(said).__module__.startswith("pandas") and hasattr(said, "index"):
+            return self._accept_pandas(said, t)
         msg = (
             f"the weights function returned a {type(said).__name__} at "
             f"{self._panel.show_bar(t)}; it must return None, a mapping of asset to "
@@ -114,11 +114,13 @@ class DecisionRow:
         self.start[1] = len(pairs)
         return Decision.PARTIAL if keeps_zeros else Decision.COMPLETE
 
-    def _accept_array(self, said: np.ndarray[Any, Any], t: int) -> int:
+    def _accept_array(
+        self, said: np.ndarray[Any, Any], t: int, what: str = "an array"
+    ) -> int:
         n_assets = self._panel.n_assets
         if said.shape != (n_assets,):
             msg = (
-                f"the weights function returned an array of shape {said.shape} at "
+                f"the weights function returned {what} of shape {said.shape} at "
                 f"{self._panel.show_bar(t)}; {n_assets} assets need ({n_assets},)."
             )
             raise WeightsError(msg)
@@ -139,17 +141,34 @@ class DecisionRow:
             if len(said) == said.null_count():
                 return self._nothing(said, t)
             if said.null_count() == 0:
-                return self._accept_array(said.to_numpy(), t)
-            return self._accept_array(said.fill_null(0.0).to_numpy(), t)
+                return self._accept_array(said.to_numpy(), t, "a Series")
+            filled = said.fill_null(0.0)
+            return self._accept_array(filled.to_numpy(), t, "a Series")
         msg = (
             f"the weights function returned a Series of {said.dtype} at "
             f"{self._panel.show_bar(t)}; weights must be numbers."
         )
         raise WeightsError(msg)
 
+    def _accept_pandas(self, said: Any, t: int) -> int:
+        if said.ndim != 1:
+            msg = (
+                f"the weights function returned a {type(said).__name__} at "
+                f"{self._panel.show_bar(t)}; of pandas it may return a Series by asset."
+            )
+            raise WeightsError(msg)
+        if not said.index.is_unique:
+            twice = said.index[said.index.duplicated()][0]
+            msg = (
+                "the weights must name an asset once: "
+                f"{twice!r} stands twice at {self._panel.show_bar(t)}."
+            )
+            raise WeightsError(msg)
+        return self._accept_mapping(said.to_dict(), t)
+
     def _nothing(self, said: pl.Series, t: int) -> int:
         if len(said) != self._panel.n_assets:
-            return self._accept_array(np.zeros(len(said)), t)
+            return self._accept_array(np.zeros(len(said)), t, "a Series")
         return Decision.NONE
 
     def _pack_row(self, weight: np.ndarray[Any, np.dtype[np.float64]], t: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 from barloop.errors import ConfigError, suggestion
@@ -15,8 +16,8 @@ def require_number(
     low: float = -math.inf,
     below: float = math.inf,
     above: float = -math.inf,
-) -> None:
-    """Raise unless `value` is a finite number with ``low <= value < below``.
+) -> float:
+    """Return `value` as a float if it is finite and ``low <= value < below``.
 
     Parameters
     ----------
@@ -27,26 +28,60 @@ def require_number(
     low, below, above : float, optional
         Inclusive lower bound, exclusive upper bound, exclusive lower bound.
 
+    Returns
+    -------
+    float
+        The number; numpy numbers are numbers, booleans are not.
+
     Raises
     ------
     ConfigError
         If `value` is not a number, not finite, or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         msg = f"{name} must be a number, got {value!r}."
         raise ConfigError(msg)
-    if not math.isfinite(value):
+    number = float(value)
+    if not math.isfinite(number):
         msg = f"{name} must be finite, got {value!r}."
         raise ConfigError(msg)
-    if value < low:
+    if number < low:
         msg = f"{name} must be at least {low:g}, got {value!r}."
         raise ConfigError(msg)
-    if value <= above:
+    if number <= above:
         msg = f"{name} must be greater than {above:g}, got {value!r}."
         raise ConfigError(msg)
-    if value >= below:
+    if number >= below:
         msg = f"{name} must be less than {below:g}, got {value!r}."
         raise ConfigError(msg)
+    return number
+
+
+def set_number(
+    settings: object,
+    group: str,
+    name: str,
+    *,
+    low: float = -math.inf,
+    below: float = math.inf,
+    above: float = -math.inf,
+) -> None:
+    """Check a number of a frozen object of settings and keep it as a float.
+
+    Parameters
+    ----------
+    settings : dataclass
+        The object that is being made.
+    group, name : str
+        Path of the setting; `group` is empty for a member of the top.
+    low, below, above : float, optional
+        See `require_number`.
+    """
+    path = f"{group}.{name}" if group else name
+    number = require_number(
+        path, getattr(settings, name), low=low, below=below, above=above
+    )
+    object.__setattr__(settings, name, number)
 
 
 def require_bool(name: str, value: object) -> None:

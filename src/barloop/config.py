@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypedDict
 
-from barloop.checks import require_number
+from barloop.checks import set_number
 from barloop.costs import Commission, Slippage
 from barloop.errors import ConfigError, suggestion
 from barloop.execution import Execution, MissingData
@@ -78,15 +78,18 @@ class BacktestConfig:
     missing_data: MissingData = field(default_factory=MissingData)
 
     def __post_init__(self) -> None:
-        require_number("initial_cash", self.initial_cash, above=0.0)
-        require_number("risk_free", self.risk_free)
+        set_number(self, "", "initial_cash", above=0.0)
+        set_number(self, "", "risk_free", above=-1.0)
         if self.bars_per_year is not None:
-            require_number("bars_per_year", self.bars_per_year, above=0.0)
+            set_number(self, "", "bars_per_year", above=0.0)
+        if not isinstance(self.schedule, (str, int, Schedule)):
+            # A list of the user's could change, and an iterator is read once.
+            object.__setattr__(self, "schedule", Schedule(self.schedule).rule)
         check_schedule(self.schedule)
         for name, kind in _GROUPS.items():
             value = getattr(self, name)
             if not isinstance(value, kind):
-                msg = f"{name} must be a {kind.__name__}, got {value!r}."
+                msg = f"{name} must be of type {kind.__name__}, got {value!r}."
                 raise ConfigError(msg)
 
     def __eq__(self, other: object) -> bool:
@@ -121,15 +124,21 @@ class BacktestConfig:
             If a path is unknown; the message names the nearest one.
         """
         updated = {f.name: getattr(self, f.name) for f in fields(self)}
+        inside: dict[str, dict[str, Any]] = {}
         for path, value in {**members, **(changes or {})}.items():
             _require_path(path)
             head, _, tail = path.partition(".")
             if tail:
-                group = updated[head]
-                inner = {f.name: getattr(group, f.name) for f in fields(group)}
-                updated[head] = type(group)(**{**inner, tail: value})
+                inside.setdefault(head, {})[tail] = value
             else:
                 updated[head] = value
+        # Whole groups first, then what reaches inside them, all at once.
+        for name, new in inside.items():
+            group = updated[name]
+            if not isinstance(group, _GROUPS[name]):
+                continue
+            old = {f.name: getattr(group, f.name) for f in fields(group)}
+            updated[name] = type(group)(**{**old, **new})
         return BacktestConfig(**updated)
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,12 +181,27 @@ class BacktestConfig:
         -------
         BacktestConfig
             Equal to the one that was written.
+
+        Raises
+        ------
+        ConfigError
+            If the text is not such an object.
         """
-        plain = json.loads(text)
+        try:
+            plain = json.loads(text)
+        except (TypeError, ValueError) as error:
+            msg = f"the configuration is not JSON: {error}"
+            raise ConfigError(msg) from error
+        if not isinstance(plain, dict):
+            msg = f"the configuration must be a JSON object, got {text!r}."
+            raise ConfigError(msg)
         members: dict[str, Any] = {}
         for name, value in plain.items():
             _require_path(name)
             if name in _GROUPS:
+                if not isinstance(value, dict):
+                    msg = f"{name} must be a JSON object, got {value!r}."
+                    raise ConfigError(msg)
                 for inner in value:
                     _require_path(f"{name}.{inner}")
                 members[name] = _GROUPS[name](**value)
@@ -204,10 +228,9 @@ _PATHS = [
 def _require_path(path: str) -> None:
     if path in _PATHS:
         return
-    by_tail = {known.rpartition(".")[2]: known for known in _PATHS}
-    near = suggestion(path, _PATHS)
-    if not near and path.rpartition(".")[2] in by_tail:
-        near = f" Did you mean {by_tail[path.rpartition('.')[2]]!r}?"
+    tail = path.rpartition(".")[2]
+    same = [repr(known) for known in _PATHS if known.endswith(f".{tail}")]
+    near = f" Did you mean {' or '.join(same)}?" if same else suggestion(path, _PATHS)
     msg = f"unknown setting {path!r}.{near}\nKnown settings: {', '.join(_PATHS)}."
     raise ConfigError(msg)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barloop.checks import require_number
+from barloop.checks import set_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,8 @@ class Commission:
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("commission.bps", self.bps, low=0.0, below=10_000.0)
-        require_number("commission.minimum", self.minimum, low=0.0)
+        set_number(self, "commission", "bps", low=0.0, below=10_000.0)
+        set_number(self, "commission", "minimum", low=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,4 +49,4 @@ class Slippage:
     bps: float = 0.0
 
     def __post_init__(self) -> None:
-        require_number("slippage.bps", self.bps, low=0.0, below=10_000.0)
+        set_number(self, "slippage", "bps", low=0.0, below=10_000.0)

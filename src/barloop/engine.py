@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
+import polars as pl
 
 from barloop.checks import require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
 from barloop.context import AlignedContext, Context, align
 from barloop.errors import PanelError
+from barloop.metrics import infer_bars_per_year
 from barloop.panel import Panel
 from barloop.result import BacktestResult, result_of
-from barloop.schedule import rebalance_mask
+from barloop.schedule import Schedule, rebalance_mask
 from barloop.simulation import Simulation
 from barloop.typing import FrameLike, WeightsFn
 from barloop.weights import resolve_weights
@@ -147,9 +149,21 @@ def prepare(
     aligned: AlignedContext | None = None
     if context is not None:
         aligned = align(context, panel.timestamps, panel.timestamp_name)
-    mask = np.ascontiguousarray(
-        rebalance_mask(config.schedule, panel.timestamps, aligned, first_bar),
-        dtype=np.bool_,
-    )
+    bars_per_year = config.bars_per_year
+    if bars_per_year is None:
+        run = panel.timestamps.slice(first_bar)
+        bars_per_year = float(infer_bars_per_year(run))
+    # A listed timestamp may lie behind `end`; a period ends by what is known before.
+    listed = not isinstance(config.schedule, (str, int, Schedule, pl.Expr))
+    timestamps = panel.all_timestamps if listed else panel.timestamps
+    mask = rebalance_mask(config.schedule, timestamps, aligned, first_bar)
     weights = resolve_weights(weights_fn, panel, params)
-    return Simulation(panel, weights, config, aligned, mask, first_bar)
+    return Simulation(
+        panel,
+        weights,
+        config,
+        aligned,
+        np.ascontiguousarray(mask[: panel.n_bars], dtype=np.bool_),
+        first_bar,
+        bars_per_year,
+    )

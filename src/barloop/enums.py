@@ -61,6 +61,8 @@ class Phase(IntEnum):
     """Before the fills of the bar."""
     DECIDE = 1
     """Filled and marked; the decision of the bar is next."""
+    REFILL = 2
+    """Decided; with ``same_close`` its orders fill and the mark is redone."""
 
 
 class SimStatus(IntEnum):
@@ -164,7 +166,7 @@ class Counter(IntEnum):
 
 
 class FillField(IntEnum):
-    """Rows of the fill log: codes first, then numbers."""
+    """Rows of the log that belong to fills: codes first, then numbers."""
 
     BAR = 0
     ASSET = 1
@@ -176,11 +178,11 @@ class FillField(IntEnum):
 
 
 class OrderField(IntEnum):
-    """Rows of the order log: codes first, then numbers."""
+    """Rows of the log that belong to orders: codes first, then numbers."""
 
-    BAR = 0
-    ASSET = 1
-    REASONS = 2
-    WEIGHT = 0
-    QUANTITY = 1
-    FILLED = 2
+    BAR = 4
+    ASSET = 5
+    REASONS = 6
+    WEIGHT = 3
+    QUANTITY = 4
+    FILLED = 5

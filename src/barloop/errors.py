@@ -7,6 +7,7 @@
     ├── PanelError        an aligned panel cannot be made or used as asked
     ├── WeightsError      a weights function or weights frame says something invalid
     ├── ConfigError       a setting is unknown, out of range or without a meaning
+    ├── UnknownNameError  a bar, its history or its context has no such name
     └── SimulationError   a run cannot go on, or its result does not hold what is asked
         └── AuditError    a result does not follow from its own fills and cash flows
 """
@@ -35,6 +36,13 @@ class WeightsError(BarloopError):
 
 class ConfigError(BarloopError):
     """A setting is unknown, out of range or without a meaning."""
+
+
+class UnknownNameError(BarloopError, AttributeError):
+    """A bar, its history or its context has no such name.
+
+    An AttributeError too, so that ``hasattr`` and ``getattr`` with a default work.
+    """
 
 
 class SimulationError(BarloopError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from barloop.checks import require_choice, require_number
+from barloop.checks import require_choice, set_number
 from barloop.errors import ConfigError
 
 FillName = Literal["next_open", "next_close", "same_close"]
@@ -39,7 +39,7 @@ class Execution:
     def __post_init__(self) -> None:
         require_choice("execution.fill", self.fill, get_args(FillName))
         require_choice("execution.rounding", self.rounding, get_args(RoundingName))
-        require_number("execution.lot_size", self.lot_size, above=0.0)
+        set_number(self, "execution", "lot_size", above=0.0)
         if self.rounding == "fractional" and self.lot_size != 1.0:
             msg = (
                 f"execution.lot_size={self.lot_size!r} has no meaning with "

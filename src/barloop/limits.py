@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barloop.checks import require_bool, require_number
+from barloop.checks import require_bool, set_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,6 @@ class Limits:
 
     def __post_init__(self) -> None:
         require_bool("limits.allow_short", self.allow_short)
-        require_number("limits.max_gross", self.max_gross, above=0.0)
-        require_number("limits.max_borrowing", self.max_borrowing, low=0.0)
-        require_number("limits.min_trade_value", self.min_trade_value, low=0.0)
+        set_number(self, "limits", "max_gross", above=0.0)
+        set_number(self, "limits", "max_borrowing", low=0.0)
+        set_number(self, "limits", "min_trade_value", low=0.0)

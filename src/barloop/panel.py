@@ -43,6 +43,8 @@ class Panel:
     timestamps, assets : Series
         Sorted distinct keys, in the user's name and dtype.  An Enum keeps its own
         order, a Categorical is sorted as text.
+    all_timestamps : Series
+        `timestamps` before `truncate`.
     close : ndarray of shape (n_bars, n_assets)
         Currency per unit; NaN where the asset has no bar.
     open, high, low, volume : ndarray of shape (n_bars, n_assets), or None
@@ -61,6 +63,7 @@ class Panel:
         panels: dict[str, FloatPanel],
         notices: tuple[Notice, ...] | None = None,
         features: dict[str, FloatPanel] | None = None,
+        all_timestamps: pl.Series | None = None,
     ) -> None:
         self._frame = frame
         self._columns = columns
@@ -72,6 +75,9 @@ class Panel:
         self.timestamp_name = columns.timestamp
         self.asset_name = columns.asset
         self.timestamps = layout.timestamps
+        self.all_timestamps = (
+            layout.timestamps if all_timestamps is None else all_timestamps
+        )
         self.assets = layout.assets
         self.is_view = layout.row_of is None
         self.close = panels["close"]
@@ -342,14 +348,15 @@ class Panel:
         Returns
         -------
         ndarray of shape (n,), int64
-            Panel rows, -1 for a timestamp without a bar and for null.
+            Panel rows, -1 for a timestamp without a bar and for null; `n_bars` or more
+            for a bar that `truncate` cut off.
 
         Raises
         ------
         SchemaError
             If they cannot be compared with the bars.
         """
-        return timestamp_codes(self.timestamps, timestamps, repr(timestamps.name))
+        return timestamp_codes(self.all_timestamps, timestamps, timestamps.name)
 
     def timestamp_at(self, t: int) -> Any:
         """Return the timestamp of bar `t` as a Python value."""
@@ -433,6 +440,7 @@ class Panel:
             ),
             panels={name: panel[:n_bars] for name, panel in self._panels.items()},
             features={name: panel[:n_bars] for name, panel in self._features.items()},
+            all_timestamps=self.all_timestamps,
         )
 
 

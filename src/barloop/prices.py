@@ -101,9 +101,12 @@ def _count(panels: Mapping[str, FloatPanel]) -> tuple[int, int, int, int]:
     from barloop._kernels.validate import count_odd_prices
 
     close = panels["close"].reshape(-1)
-    # A column that does not exist is checked as if it were close: it adds nothing.
+    # A column that does not exist is checked as if it were one that does: it adds
+    # nothing.  Without both ends there is no range to lie outside of.
+    other = {"high": panels.get("low", panels["close"])}
+    other["low"] = panels.get("high", panels["close"])
     open_, high, low, volume = (
-        panels[name].reshape(-1) if name in panels else close
+        panels.get(name, other.get(name, panels["close"])).reshape(-1)
         for name in ("open", "high", "low", "volume")
     )
     parts = run_each(
@@ -115,6 +118,8 @@ def _count(panels: Mapping[str, FloatPanel]) -> tuple[int, int, int, int]:
     n_bars, n_invalid, n_outside = (
         int(sum(part[k] for part in parts)) for k in range(3)
     )
+    if "high" not in panels or "low" not in panels:
+        n_outside, first = 0, -1
     return n_bars, n_invalid, n_outside, first
 
 

@@ -48,8 +48,8 @@ class RunRecord:
         Integer state at the end, elements named by `Counter`.
     is_rebalance : ndarray of bool, shape (n_bars of the panel,)
         The schedule.
-    asked : bool
-        A Python callback decided.
+    bars_per_year : float
+        Annualisation number of the metrics.
     context_notices : tuple of Notice
         Gaps of the context.
     """
@@ -68,7 +68,7 @@ class RunRecord:
     waiting_quantity: FloatVector
     counters: IntVector
     is_rebalance: BoolVector
-    asked: bool
+    bars_per_year: float
     context_notices: tuple[Notice, ...]
 
     @property
@@ -131,8 +131,7 @@ def record_of(simulation: Any) -> RunRecord:
     Returns
     -------
     RunRecord
-        Views of its arrays; logs are cut to the rows in use and copied when most of
-        their room was not used.
+        Views of its arrays; the log is cut to the rows in use.
     """
     from barloop._kernels.buffers import (
         WAITING,
@@ -142,7 +141,7 @@ def record_of(simulation: Any) -> RunRecord:
 
     state, log, counters = simulation.state, simulation.log, simulation.state.counters
     n_waiting = int(counters[Counter.N_WAITING])
-    has_log = log.fill_codes.shape[1] > 0
+    has_log = log.codes.shape[1] > 0
     n_fills = int(counters[Counter.N_FILLS]) if has_log else 0
     n_orders = int(counters[Counter.N_ORDERS]) if has_log else 0
     context = simulation.context
@@ -151,25 +150,19 @@ def record_of(simulation: Any) -> RunRecord:
         config=simulation.config,
         first_bar=simulation.first_bar,
         bars=simulation.bars,
-        fill_codes=_used(log.fill_codes, n_fills),
-        fill_values=_used(log.fill_values, n_fills),
-        order_codes=_used(log.order_codes, n_orders),
-        order_values=_used(log.order_values, n_orders),
-        position=state.assets[AssetField.POSITION].copy(),
+        fill_codes=log.codes[:, :n_fills],
+        fill_values=log.values[:, :n_fills],
+        order_codes=log.codes[:, :n_orders],
+        order_values=log.values[:, :n_orders],
+        position=state.floats[AssetField.POSITION].copy(),
         waiting_asset=state.lists[WAITING, :n_waiting].astype(np.int64),
         waiting_order=state.codes[WAITING_ORDER, :n_waiting].copy(),
-        waiting_quantity=state.quantities[WAITING_QUANTITY, :n_waiting].copy(),
+        waiting_quantity=state.floats[WAITING_QUANTITY, :n_waiting].copy(),
         counters=counters.copy(),
         is_rebalance=simulation.is_rebalance,
-        asked=simulation.asks,
+        bars_per_year=simulation.bars_per_year,
         context_notices=() if context is None else tuple(context.gaps),
     )
-
-
-def _used(block: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
-    used = block[:, :n]
-    # A slice would keep the whole buffer alive.
-    return used.copy() if 2 * n < block.shape[1] else used
 
 
 def last_known(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,8 @@ class BacktestResult:
         self.config: BacktestConfig = record.config
         self.panel: Panel = record.panel
         self._n_rebalances = int(np.count_nonzero(record.bars[BarField.DECISION]))
-        self._n_scheduled = int(np.count_nonzero(record.is_rebalance))
+        solvent = record.ruined_bar if record.ruined_bar >= 0 else None
+        self._n_scheduled = int(np.count_nonzero(record.is_rebalance[:solvent]))
         self.metrics: dict[str, float | int | None] = _metrics(
             record, self._n_rebalances
         )
@@ -174,9 +176,10 @@ class BacktestResult:
 
     @cached_property
     def cash_flows(self) -> pl.DataFrame:
-        """Cash that moved without a fill: ``<time>``, ``<asset>``, ``kind``, ``amount``.
+        """Cash that moved without a fill.
 
-        The initial cash is a deposit on the first bar.
+        Columns: ``<time>``, ``<asset>``, ``kind``, ``amount`` (currency).  The
+        initial cash is a deposit on the first bar.
         """
         return frames.cash_flows_frame(self._arrays("cash_flows"))
 
@@ -308,7 +311,10 @@ class BacktestResult:
         remarks = self._remarks()
         if remarks:
             lines.append("Notices")
-            lines += [f"  {remark}" for remark in remarks]
+            for remark in remarks:
+                lines += textwrap.wrap(
+                    remark, 79, initial_indent="  ", subsequent_indent="    "
+                )
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -350,15 +356,11 @@ def result_of(simulation: Simulation, keep: str) -> BacktestResult:
 
 def _metrics(record: RunRecord, n_rebalances: int) -> dict[str, float | int | None]:
     config = record.config
-    timestamps = record.panel.timestamps.tail(record.n_bars)
-    bars_per_year = config.bars_per_year
-    if bars_per_year is None:
-        bars_per_year = metrics.infer_bars_per_year(timestamps)
     field: Callable[[BarField], Any] = record.bar_field
     return metrics.summary(
         field(BarField.EQUITY),
         initial_cash=float(config.initial_cash),
-        bars_per_year=float(bars_per_year),
+        bars_per_year=record.bars_per_year,
         risk_free=float(config.risk_free),
         traded_value=field(BarField.TRADED_VALUE),
         gross_exposure=field(BarField.GROSS_EXPOSURE),

@@ -236,8 +236,12 @@ def schedule_from_json(plain: Any) -> Any:
             msg = f"unknown entry {name!r} of schedule.{suggestion(name, known)}"
             raise ConfigError(msg)
     if "expression" in plain:
-        text = io.StringIO(plain["expression"])
-        return Schedule(pl.Expr.deserialize(text, format="json"))
+        try:
+            text = io.StringIO(plain["expression"])
+            return Schedule(pl.Expr.deserialize(text, format="json"))
+        except (TypeError, pl.exceptions.PolarsError) as error:
+            msg = f"the expression of the schedule cannot be read: {error}"
+            raise ConfigError(msg) from error
     if "timestamps" in plain:
         return Schedule(plain["timestamps"])
     rule = schedule_from_json(plain.get("rule", "every_bar"))

@@ -209,6 +209,29 @@ def find_time_column(frame: pl.DataFrame, timestamp: str | None = None) -> str:
     return _find(frame, "timestamp", timestamp, TIME_NAMES)
 
 
+def find_asset_column(frame: pl.DataFrame, asset: str | None = None) -> str:
+    """Find the asset column of a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Any frame.
+    asset : str, optional
+        The name, if it is known.
+
+    Returns
+    -------
+    str
+        Name of the column.
+
+    Raises
+    ------
+    SchemaError
+        If no column, or more than one, has a usual name.
+    """
+    return _find(frame, "asset", asset, ASSET_NAMES)
+
+
 def _find(
     frame: pl.DataFrame, meaning: str, given: str | None, usual: Sequence[str]
 ) -> str:
@@ -226,13 +249,14 @@ def _find(
     if found:
         msg = (
             f"more than one column could be the {meaning}: {_listed(found)}.\n"
-            f"Hint: say which one, {meaning}={found[0]!r}, or drop the others."
+            f"Hint: say which one, Panel.from_frame(df, {meaning}={found[0]!r}), or "
+            "drop the others."
         )
         raise SchemaError(msg)
     msg = (
         f"no {meaning} column found; the columns are {_listed(frame.columns)}.\n"
-        f"Hint: give its name, {meaning}=..., or rename it; found by themselves are "
-        f"{', '.join(usual)}."
+        f"Hint: rename it, or use Panel.from_frame(df, {meaning}=...); found by "
+        f"themselves are {', '.join(usual)}."
     )
     raise SchemaError(msg)
 

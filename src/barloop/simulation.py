@@ -10,7 +10,7 @@ from barloop.bar import Bar
 from barloop.callbacks import DecisionRow
 from barloop.config import BacktestConfig
 from barloop.context import AlignedContext
-from barloop.enums import BarField, Counter, SimStatus
+from barloop.enums import AssetField, BarField, Counter, SimStatus
 from barloop.errors import ConfigError
 from barloop.options import option_vector
 from barloop.panel import Panel
@@ -41,6 +41,8 @@ class Simulation:
         The schedule.
     first_bar : int
         Where the run starts; bars before are history.
+    bars_per_year : float
+        Annualisation number of the metrics.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Simulation:
         context: AlignedContext | None,
         is_rebalance: BoolVector,
         first_bar: int,
+        bars_per_year: float,
     ) -> None:
         from barloop._kernels.buffers import Decisions, Market
 
@@ -63,6 +66,7 @@ class Simulation:
         self.panel = panel
         self.config = config
         self.first_bar = first_bar
+        self.bars_per_year = bars_per_year
         self.is_rebalance = is_rebalance
         self.context = context
         self._callback: WeightsCallback | None = None
@@ -100,13 +104,13 @@ class Simulation:
             panel.n_assets, self.config.initial_cash, self.first_bar
         )
         self.bars: FloatBlock = new_bars(panel.n_bars)
-        self.log: Log = new_log(0, 0)
+        self.log: Log = new_log(0)
         if keep_log:
             # Each target is bought and each holding sold at most once per decision;
             # waiting orders and rare events grow the log.
             n_pairs = 0 if self._callback else len(self._decisions.asset)
             n_rows = min(2 * n_pairs + 8 * panel.n_assets, LARGE_LOG) + 64
-            self.log = new_log(n_rows, n_rows)
+            self.log = new_log(n_rows)
 
     @property
     def decisions(self) -> Decisions:
@@ -154,14 +158,17 @@ class Simulation:
         if callback is None or row is None:
             msg = "the loop asked for a decision, but no callback was given."
             raise AssertionError(msg)
-        said: Any = callback(
-            Bar(
-                self.panel,
-                self.context,
-                t,
-                self.state.assets.copy(),
-                float(self.bars[BarField.CASH, t]),
-                float(self.bars[BarField.EQUITY, t]),
-            )
+        bar = Bar(
+            self.panel,
+            self.context,
+            t,
+            self.state.floats[: len(AssetField)].copy(),
+            float(self.bars[BarField.CASH, t]),
+            float(self.bars[BarField.EQUITY, t]),
         )
+        try:
+            said: Any = callback(bar)
+        except Exception as error:
+            error.add_note(f"in the weights function at {self.panel.show_bar(t)}")
+            raise
         return row.accept(said, t)

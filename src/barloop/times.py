@@ -70,7 +70,7 @@ def _equal_only(values: pl.Series, cast: pl.Series) -> pl.Series:
 
 
 def _refuse(what: str, have: pl.DataType, want: pl.DataType, how: str) -> None:
-    msg = f"{what} has times of dtype {have}, the bars have {want}.\nHint: {how}."
+    msg = f"{what!r} has times of dtype {have}, the bars have {want}.\nHint: {how}."
     raise SchemaError(msg)
 
 

@@ -11,11 +11,24 @@ import numpy as np
 import polars as pl
 
 from barloop.enums import WeightFault
-from barloop.errors import SchemaError, WeightsError, suggestion
+from barloop.errors import PanelError, SchemaError, WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
-from barloop.schema import are, find_columns, n_rows, show, to_frame
-from barloop.typing import BoolVector, FloatPanel, IndexVector, IntVector, WeightsCallback
+from barloop.schema import (
+    are,
+    find_asset_column,
+    find_time_column,
+    n_rows,
+    show,
+    to_frame,
+)
+from barloop.typing import (
+    BoolVector,
+    FloatPanel,
+    IndexVector,
+    IntVector,
+    WeightsCallback,
+)
 
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
 
@@ -75,6 +88,10 @@ class WeightRows:
     """(n_rows,) column of the panel, ascending within a bar; empty: dense rows."""
     weight: np.ndarray[Any, np.dtype[np.float64]]
     """(n_rows,) signed fraction of equity, NaN where null or absent."""
+    nan_bar: IntVector
+    """Bars of the weights that the user gave as NaN, which is an error if read."""
+    nan_asset: IntVector
+    """Columns of the panel beside `nan_bar`."""
 
 
 def resolve_weights(
@@ -101,6 +118,9 @@ def resolve_weights(
     WeightsError
         If the form is unknown or does not fit the panel.
     """
+    if params is not None and not isinstance(params, Mapping):
+        msg = f"params must be a mapping of names to values, got {params!r}."
+        raise WeightsError(msg)
     given = dict(params or {})
     if _is_columnar(weights_fn):
         if given:
@@ -179,8 +199,8 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
                 f"{suggestion(weights, frame.columns)}"
             )
             raise WeightsError(msg)
-        series = _as_weights(frame[weights], frame, panel)
-        return _dense_rows(panel.column(series), panel)
+        series = _numbers(frame[weights], f"weights in column {weights!r}")
+        return _dense_rows(panel.column(series), series, frame, panel)
     if isinstance(weights, pl.Expr):
         frame = panel.sorted_frame()
         try:
@@ -190,103 +210,126 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
             raise WeightsError(msg) from error
         if made.height != frame.height:
             msg = (
-                f"the weights expression gave {made.height:,} values for "
-                f"{frame.height:,} rows; it must give one per row."
+                f"the weights expression gave {made.height:,} for "
+                f"{n_rows(frame.height)}; it must give one per row.\n"
+                "Hint: spread a value over the rows, e.g. with .over(...)."
             )
             raise WeightsError(msg)
-        series = _as_weights(made["weight"], frame, panel)
-        return _dense_rows(panel.sorted_column(series), panel)
+        series = _numbers(made["weight"], "weights of the expression")
+        return _dense_rows(panel.sorted_column(series), series, frame, panel)
     return _rows_of_frame(to_frame(weights), panel)
 
 
-def _as_weights(
-    series: pl.Series,
-    frame: pl.DataFrame,
-    panel: Panel,
-    keys: tuple[str, str] | None = None,
-) -> pl.Series:
+def _numbers(series: pl.Series, what: str) -> pl.Series:
     if not (series.dtype.is_numeric() or series.dtype == pl.Null):
         hint = ""
         if series.dtype == pl.Boolean:
-            hint = "\nHint: divide by the number of names chosen, or use equal_weight."
-        msg = f"weights in {series.name!r} must be numbers, got {series.dtype}.{hint}"
+            hint = "\nHint: choose with it, e.g. equal_weight of the names it marks."
+        msg = f"{what} must be numbers, got {series.dtype}.{hint}"
         raise WeightsError(msg)
-    series = series.cast(pl.Float64)
+    return series.cast(pl.Float64)
+
+
+def _dense_rows(
+    weight: FloatPanel, series: pl.Series, frame: pl.DataFrame, panel: Panel
+) -> WeightRows:
+    bars = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
+    nobody = np.empty(0, dtype=np.uint32)
+    nan_bar = nan_asset = np.empty(0, dtype=np.int64)
     is_nan = series.is_nan()
     if is_nan.any():
-        time_name, asset_name = keys or (panel.timestamp_name, panel.asset_name)
-        found = frame.filter(is_nan).sort(time_name, asset_name)
-        msg = (
-            f"weights must not be NaN: {n_rows(found.height)} {are(found.height)}, "
-            f"first at {show(found[time_name][0])}, asset {show(found[asset_name][0])}."
-            "\nHint: use fill_nan(None); null closes a position, and a timestamp with "
-            "nulls only is no rebalance."
-        )
-        raise WeightsError(msg)
-    return series
-
-
-def _dense_rows(weight: FloatPanel, panel: Panel) -> WeightRows:
-    bars = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
-    return WeightRows(bars, np.empty(0, dtype=np.uint32), weight.reshape(-1))
+        rows = frame.filter(is_nan)
+        nan_bar = panel.timestamp_codes(rows[panel.timestamp_name])
+        nan_asset = panel.asset_codes(rows[panel.asset_name])
+        # Not those behind `end`.
+        inside = nan_bar < panel.n_bars
+        nan_bar, nan_asset = nan_bar[inside], nan_asset[inside]
+    return WeightRows(bars, nobody, weight.reshape(-1), nan_bar, nan_asset)
 
 
 def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
     time_name, asset_name, weight_name = _weight_columns(frame, panel)
-    weight = _as_weights(frame[weight_name], frame, panel, (time_name, asset_name))
-    bar = panel.timestamp_codes(frame[time_name])
-    asset = panel.asset_codes(frame[asset_name])
-    for codes, column, what in (
-        (bar, time_name, "a timestamp of the data"),
-        (asset, asset_name, "an asset of the data"),
-    ):
-        unknown = np.flatnonzero(codes < 0)
-        if unknown.size:
-            row = int(unknown[0])
-            msg = (
-                f"{column} of the weights must be {what}: {n_rows(unknown.size)} "
-                f"{are(unknown.size)} not, first at {show(frame[time_name][row])}, "
-                f"asset {show(frame[asset_name][row])}."
-            )
-            raise WeightsError(msg)
-    cell = bar * panel.n_assets + asset
+    weight = _numbers(frame[weight_name], f"weights in column {weight_name!r}")
+    try:
+        bar = panel.timestamp_codes(frame[time_name])
+        asset = panel.asset_codes(frame[asset_name])
+    except (SchemaError, PanelError) as error:
+        msg = f"the keys of the weights do not fit the data: {error}"
+        raise WeightsError(msg) from error
+    _require_known(frame, bar, time_name, asset_name, time_name)
+    _require_known(frame, asset, time_name, asset_name, asset_name)
     values = weight.to_numpy()
+    inside = bar < panel.n_bars
+    if not inside.all():
+        # Bars behind `end`: the run is the same as on a frame cut there.
+        bar, asset, values = bar[inside], asset[inside], values[inside]
+        weight = weight.filter(pl.Series(inside))
+    cell = bar * panel.n_assets + asset
+    is_nan = weight.is_nan().fill_null(value=False).to_numpy()
     if cell.size and not (np.diff(cell) > 0).all():
         order = np.argsort(cell, kind="stable")
-        cell, values = cell[order], values[order]
+        cell, values, is_nan = cell[order], values[order], is_nan[order]
         twice = np.flatnonzero(np.diff(cell) == 0)
         if twice.size:
             first = int(cell[twice[0]])
             msg = (
-                f"the weights name an asset twice: {n_rows(twice.size)} "
-                f"{are(twice.size)} repeated, "
+                "the weights must name an asset once per timestamp: "
+                f"{n_rows(twice.size)} {are(twice.size)} repeated, "
                 f"first at {panel.show_bar(first // panel.n_assets)}, "
-                f"asset {panel.show_asset(first % panel.n_assets)}."
+                f"asset {panel.show_asset(first % panel.n_assets)}.\n"
+                "Hint: add them up or keep one, e.g. with group_by."
             )
             raise WeightsError(msg)
     first_cells = np.arange(panel.n_bars + 1, dtype=np.int64) * panel.n_assets
-    row_start = np.searchsorted(cell, first_cells).astype(np.int64)
-    # An empty list of assets would stand for dense rows.
-    codes = cell % panel.n_assets if cell.size else np.zeros(1)
-    return WeightRows(row_start, codes.astype(np.uint32), np.ascontiguousarray(values))
+    codes = cell % panel.n_assets
+    return WeightRows(
+        row_start=np.searchsorted(cell, first_cells).astype(np.int64),
+        # An empty list of assets would stand for dense rows.
+        asset=(codes if cell.size else np.zeros(1)).astype(np.uint32),
+        weight=np.ascontiguousarray(values),
+        nan_bar=cell[is_nan] // panel.n_assets,
+        nan_asset=codes[is_nan],
+    )
+
+
+def _require_known(
+    frame: pl.DataFrame, codes: IntVector, time_name: str, asset_name: str, column: str
+) -> None:
+    unknown = np.flatnonzero(codes < 0)
+    if unknown.size == 0:
+        return
+    row = int(unknown[0])
+    what = "a timestamp" if column == time_name else "an asset"
+    hint = f"Hint: drop these rows, e.g. weights.join(data, on={column!r}, how='semi')."
+    if frame[column][row] is None:
+        hint = f"Hint: {column!r} is null there; drop these rows."
+    msg = (
+        f"{column!r} of the weights must be {what} of the data: {n_rows(unknown.size)} "
+        f"{are(unknown.size)} not, first at {show(frame[time_name][row])}, "
+        f"asset {show(frame[asset_name][row])}.\n{hint}"
+    )
+    raise WeightsError(msg)
 
 
 def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
+    time_name, asset_name = panel.timestamp_name, panel.asset_name
     try:
-        columns = find_columns(
-            frame,
-            panel.timestamp_name if panel.timestamp_name in frame.columns else None,
-            panel.asset_name if panel.asset_name in frame.columns else None,
-        )
+        if time_name not in frame.columns:
+            time_name = find_time_column(frame)
+        if asset_name not in frame.columns:
+            asset_name = find_asset_column(frame)
     except SchemaError as error:
-        msg = f"the weights frame has no time or asset column: {error}"
+        msg = (
+            f"a weights frame needs the columns {panel.timestamp_name!r} and "
+            f"{panel.asset_name!r} of the data and a weight; it has {frame.columns}."
+        )
         raise WeightsError(msg) from error
-    rest = [c for c in frame.columns if c not in (columns.timestamp, columns.asset)]
+    rest = [c for c in frame.columns if c not in (time_name, asset_name)]
     named = [c for c in rest if c.lower() in WEIGHT_NAMES]
     if len(rest) == 1:
-        return columns.timestamp, columns.asset, rest[0]
+        return time_name, asset_name, rest[0]
     if len(named) == 1:
-        return columns.timestamp, columns.asset, named[0]
+        return time_name, asset_name, named[0]
     msg = (
         "a weights frame has a time column, an asset column and a column named "
         f"'weight', got {frame.columns}."
@@ -296,7 +339,7 @@ def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class PackedDecisions:
-    """Sparse decisions for the loop, with what was left out."""
+    """Sparse decisions for the loop, one row per bar."""
 
     kind: np.ndarray[Any, np.dtype[np.int8]]
     start: IntVector
@@ -333,6 +376,17 @@ def pack(
     """
     from barloop._kernels.targets import pack_decisions
 
+    read = np.flatnonzero(is_rebalance[rows.nan_bar] if rows.nan_bar.size else ())
+    if read.size:
+        first = read[np.lexsort((rows.nan_asset[read], rows.nan_bar[read]))[0]]
+        msg = (
+            f"weights must not be NaN: {n_rows(read.size)} {are(read.size)}, first at "
+            f"{panel.show_bar(int(rows.nan_bar[first]))}, "
+            f"asset {panel.show_asset(int(rows.nan_asset[first]))}.\n"
+            "Hint: use fill_nan(None); null closes a position, and a timestamp with "
+            "nulls only is no rebalance."
+        )
+        raise WeightsError(msg)
     n_bars = panel.n_bars
     kind = np.zeros(n_bars, dtype=np.int8)
     start = np.zeros(n_bars + 1, dtype=np.int64)
@@ -390,7 +444,10 @@ def weight_error(panel: Panel, bar: int, asset: int, value: float) -> WeightsErr
             f"weight {value!r} is negative {where}, but shorts are off.\n"
             "Hint: limits=Limits(allow_short=True)."
         )
-    return WeightsError(f"weights must be finite: {value!r} {where}.")
+    return WeightsError(
+        f"weights must be finite: {value!r} {where}.\n"
+        "Hint: give 0 to close a position, or leave the asset out."
+    )
 
 
 def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> WeightsError:

@@ -15,7 +15,6 @@ from barloop.enums import (
     AssetField,
     BarField,
     Counter,
-    FillField,
     OrderField,
 )
 from barloop.typing import (
@@ -30,10 +29,8 @@ from barloop.typing import (
     IntVector,
 )
 
-N_FILL_CODES = FillField.REASON + 1
-N_FILL_VALUES = FillField.COMMISSION + 1
-N_ORDER_CODES = OrderField.REASONS + 1
-N_ORDER_VALUES = OrderField.FILLED + 1
+N_LOG_CODES = OrderField.REASONS + 1
+N_LOG_VALUES = OrderField.FILLED + 1
 
 HELD = 0
 """Row of `Book.lists`: indices of the held assets, ascending."""
@@ -49,14 +46,14 @@ WAITING_ORDER = 0
 SCRATCH_ORDER = 1
 RANKS = 2
 LAST_SEEN = 3
-"""Row of `Book.codes`, by asset: last bar whose close `LAST_CLOSE` takes into account."""
+"""Row of `Book.codes`, by asset: last bar that `LAST_CLOSE` takes into account."""
 N_CODES = 4
 
-WAITING_QUANTITY = 0
-"""Row of `Book.quantities`: signed units still wanted, beside `WAITING`."""
-SCRATCH_QUANTITY = 1
-FINAL_QUANTITY = 2
-N_QUANTITIES = 3
+WAITING_QUANTITY = len(AssetField)
+"""Row of `Book.floats`: signed units still wanted, beside `WAITING`."""
+SCRATCH_QUANTITY = WAITING_QUANTITY + 1
+FINAL_QUANTITY = WAITING_QUANTITY + 2
+N_FLOATS = WAITING_QUANTITY + 3
 
 
 class Market(NamedTuple):
@@ -78,21 +75,22 @@ class Decisions(NamedTuple):
 class Book(NamedTuple):
     """The state of the account.  Positions and cash exist here and nowhere else."""
 
-    assets: FloatBlock  # (AssetField, n_assets)
+    floats: FloatBlock  # (N_FLOATS, n_assets), AssetField and the row names above
     lists: IndexBlock  # (N_LISTS, n_assets), see the row names above
     codes: IntBlock  # (N_CODES, n_assets), see the row names above
-    quantities: FloatBlock  # (N_QUANTITIES, n_assets)
     cash: FloatVector  # (1,) currency
     counters: IntVector  # (Counter,)
 
 
 class Log(NamedTuple):
-    """Fills and orders in the order in which they happened; width 0 turns it off."""
+    """Fills and orders in the order in which they happened; width 0 turns it off.
 
-    fill_codes: CodeBlock  # (N_FILL_CODES, capacity)
-    fill_values: FloatBlock  # (N_FILL_VALUES, capacity)
-    order_codes: CodeBlock  # (N_ORDER_CODES, capacity)
-    order_values: FloatBlock  # (N_ORDER_VALUES, capacity)
+    Fills and orders share the blocks and count their rows apart, see `FillField` and
+    `OrderField`.
+    """
+
+    codes: CodeBlock  # (N_LOG_CODES, capacity)
+    values: FloatBlock  # (N_LOG_VALUES, capacity)
 
 
 def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
@@ -112,10 +110,10 @@ def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
     Book
         Zero positions, unknown last closes, nothing waiting.
     """
-    assets = np.zeros((len(AssetField), n_assets))
-    assets[AssetField.LAST_CLOSE] = np.nan
-    assets[AssetField.ENTRY_PRICE] = np.nan
-    assets[AssetField.ENTRY_BAR] = -1.0
+    floats = np.zeros((N_FLOATS, n_assets))
+    floats[AssetField.LAST_CLOSE] = np.nan
+    floats[AssetField.ENTRY_PRICE] = np.nan
+    floats[AssetField.ENTRY_BAR] = -1.0
     codes = np.zeros((N_CODES, n_assets), dtype=np.int64)
     codes[LAST_SEEN] = -1
     counters = np.zeros(len(Counter), dtype=np.int64)
@@ -123,10 +121,9 @@ def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
     counters[Counter.ANSWER] = -1
     counters[Counter.RUINED_AT] = -1
     return Book(
-        assets,
+        floats,
         np.zeros((N_LISTS, n_assets), dtype=np.uint32),
         codes,
-        np.zeros((N_QUANTITIES, n_assets)),
         np.array([float(initial_cash)]),
         counters,
     )
@@ -148,13 +145,13 @@ def new_bars(n_bars: int) -> FloatBlock:
     return np.zeros((len(BarField), n_bars))
 
 
-def new_log(n_fills: int, n_orders: int) -> Log:
-    """Allocate a log with room for `n_fills` fills and `n_orders` orders.
+def new_log(n_rows: int) -> Log:
+    """Allocate a log with room for `n_rows` fills and as many orders.
 
     Parameters
     ----------
-    n_fills, n_orders : int
-        Rows; 0 and 0 turn logging off.
+    n_rows : int
+        0 turns logging off.
 
     Returns
     -------
@@ -162,10 +159,8 @@ def new_log(n_fills: int, n_orders: int) -> Log:
         Not initialised: untouched pages cost nothing.
     """
     return Log(
-        np.empty((N_FILL_CODES, n_fills), dtype=np.int32),
-        np.empty((N_FILL_VALUES, n_fills)),
-        np.empty((N_ORDER_CODES, n_orders), dtype=np.int32),
-        np.empty((N_ORDER_VALUES, n_orders)),
+        np.empty((N_LOG_CODES, n_rows), dtype=np.int32),
+        np.empty((N_LOG_VALUES, n_rows)),
     )
 
 
@@ -186,13 +181,8 @@ def grow_log(log: Log, counters: IntVector, n_assets: int) -> Log:
     Log
         The rows in use, copied, and more room.
     """
-    n_fills, n_orders = counters[Counter.N_FILLS], counters[Counter.N_ORDERS]
-    larger = new_log(
-        2 * log.fill_codes.shape[1] + 4 * n_assets,
-        2 * log.order_codes.shape[1] + 4 * n_assets,
-    )
-    larger.fill_codes[:, :n_fills] = log.fill_codes[:, :n_fills]
-    larger.fill_values[:, :n_fills] = log.fill_values[:, :n_fills]
-    larger.order_codes[:, :n_orders] = log.order_codes[:, :n_orders]
-    larger.order_values[:, :n_orders] = log.order_values[:, :n_orders]
+    used = max(counters[Counter.N_FILLS], counters[Counter.N_ORDERS])
+    larger = new_log(2 * log.codes.shape[1] + 4 * n_assets)
+    larger.codes[:, :used] = log.codes[:, :used]
+    larger.values[:, :used] = log.values[:, :used]
     return larger

@@ -1,4 +1,4 @@
-"""Orders become fills: order of execution, the cash rule, and the books.
+"""Orders become fills: order of execution and the books.
 
 `book` is the only place that moves cash and positions.
 """
@@ -15,7 +15,6 @@ from barloop._kernels.buffers import (
     COVERS,
     FINAL_QUANTITY,
     HELD,
-    RANKS,
     SCRATCH,
     WAITING,
     WAITING_ORDER,
@@ -24,6 +23,7 @@ from barloop._kernels.buffers import (
     Log,
     Market,
 )
+from barloop._kernels.cash import size_opening_buys
 from barloop.enums import (
     AssetField,
     BarField,
@@ -35,19 +35,8 @@ from barloop.enums import (
     Option,
     OrderField,
     Reason,
-    Rounding,
 )
-from barloop.typing import FloatBlock, FloatPanel, FloatVector, IntVector
-
-CASH_MARGIN = 1e-12
-"""A binding factor is reduced by this share of itself: thousands of additions, each
-off by 1e-16 of the account, then never leave cash a hair below the floor."""
-NOTICEABLE = 1e-9
-"""A factor nearer to 1 than this is rounding, not a reason."""
-INTEGER_TOLERANCE = 1e-6
-"""A share count nearer to an integer than this is that integer."""
-BISECTIONS = 64
-"""Halvings of [0, 1]: more than the bits of a float64 fraction."""
+from barloop.typing import FloatBlock, FloatVector
 
 
 @kernel
@@ -60,24 +49,23 @@ def book(
     commission: float,  # currency
     order: int,  # row of the order log, -1 if there is none
     reason: int,  # FillReason
-    track_entries: bool,
+    track_entries: bool,  # noqa: FBT001
     state: Book,
     log: Log,
     bars: FloatBlock,  # (BarField, n_bars)
 ) -> None:
     """Execute one fill.  Nothing else writes cash or positions."""
-    position = state.assets[AssetField.POSITION]
-    before = position[i]
+    before = state.floats[AssetField.POSITION, i]
     after = before + quantity
-    position[i] = after
     traded = quantity * price
+    state.floats[AssetField.POSITION, i] = after
     state.cash[0] -= traded + commission
     bars[BarField.TRADED_VALUE, t] += abs(traded)
     bars[BarField.COMMISSION, t] += commission
     bars[BarField.SLIPPAGE, t] += abs(quantity * (price - base))
     if track_entries:
-        entry_price = state.assets[AssetField.ENTRY_PRICE]
-        entry_bar = state.assets[AssetField.ENTRY_BAR]
+        entry_price = state.floats[AssetField.ENTRY_PRICE]
+        entry_bar = state.floats[AssetField.ENTRY_BAR]
         if after == 0.0:
             entry_price[i] = math.nan
             entry_bar[i] = -1.0
@@ -88,201 +76,16 @@ def book(
             entry_price[i] = (entry_price[i] * before + traded) / after
     n = state.counters[Counter.N_FILLS]
     state.counters[Counter.N_FILLS] = n + 1
-    if log.fill_codes.shape[1] > 0:
-        log.fill_codes[FillField.BAR, n] = t
-        log.fill_codes[FillField.ASSET, n] = i
-        log.fill_codes[FillField.ORDER, n] = order
-        log.fill_codes[FillField.REASON, n] = reason
-        log.fill_values[FillField.QUANTITY, n] = quantity
-        log.fill_values[FillField.PRICE, n] = price
-        log.fill_values[FillField.COMMISSION, n] = commission
+    if log.codes.shape[1] > 0:
+        log.codes[FillField.BAR, n] = t
+        log.codes[FillField.ASSET, n] = i
+        log.codes[FillField.ORDER, n] = order
+        log.codes[FillField.REASON, n] = reason
+        log.values[FillField.QUANTITY, n] = quantity
+        log.values[FillField.PRICE, n] = price
+        log.values[FillField.COMMISSION, n] = commission
         if order >= 0:
-            log.order_values[OrderField.FILLED, order] += quantity
-
-
-@kernel
-def note(order: int, reason: int, log: Log) -> None:
-    """Add a reason to an order of the log."""
-    if order >= 0:
-        log.order_codes[OrderField.REASONS, order] |= 1 << reason
-
-
-@kernel
-def buy_cost(
-    quantity: float,  # units, >= 0
-    base: float,  # currency per unit
-    options: FloatVector,
-) -> float:
-    """Return the cash that a buy takes, slippage and commission included."""
-    if quantity == 0.0:
-        return 0.0
-    value = quantity * (base * (1.0 + options[Option.SLIPPAGE_RATE]))
-    commission = value * options[Option.COMMISSION_RATE]
-    return value + max(commission, options[Option.COMMISSION_MINIMUM])
-
-
-@kernel
-def common_factor(
-    t: int,
-    available: float,  # currency above the floor, before the opening buys
-    n_buys: int,
-    price: FloatPanel,  # (n_bars, n_assets) fill prices
-    options: FloatVector,
-    state: Book,
-) -> float:
-    """Return the largest factor of the opening parts that cash can pay, in [0, 1].
-
-    Reads ``lists[BUYS]`` (places in the waiting list) and ``lists[WAITING]``.
-    """
-    position = state.assets[AssetField.POSITION]
-    waiting = state.lists[WAITING]
-    wanted = state.quantities[WAITING_QUANTITY]
-    buys = state.lists[BUYS]
-    rate = options[Option.COMMISSION_RATE]
-    unit = (1.0 + options[Option.SLIPPAGE_RATE]) * (1.0 + rate)
-    needed = 0.0
-    reserved = 0.0
-    for b in range(n_buys):
-        k = buys[b]
-        i = waiting[k]
-        base = price[t, i]
-        cover = max(-position[i], 0.0)
-        needed += (wanted[k] - cover) * base * unit
-        reserved += cover * base * unit
-    room = available - reserved
-    factor = 1.0
-    if needed > room * (1.0 - CASH_MARGIN):
-        factor = max(room / needed, 0.0) * (1.0 - CASH_MARGIN)
-    factor = min(factor, 1.0)
-    if options[Option.COMMISSION_MINIMUM] == 0.0:
-        return factor
-
-    # A minimum makes the cost jump at 0 and bend above it: halve the interval.
-    low, high = 0.0, factor
-    for step in range(BISECTIONS + 1):
-        middle = high if step == 0 else 0.5 * (low + high)
-        cost = 0.0
-        for b in range(n_buys):
-            k = buys[b]
-            i = waiting[k]
-            cover = max(-position[i], 0.0)
-            quantity = cover + middle * (wanted[k] - cover)
-            cost += buy_cost(quantity, price[t, i], options)
-        if cost <= available * (1.0 - CASH_MARGIN):
-            low = middle
-            if step == 0:
-                break
-        elif step > 0:
-            high = middle
-    return low
-
-
-@kernel
-def sort_descending(key: IntVector, n: int) -> None:
-    """Sort the first `n` elements in place, largest first (Shell, 1959)."""
-    gap = n // 2
-    while gap > 0:
-        for a in range(gap, n):
-            value = key[a]
-            b = a
-            while b >= gap and key[b - gap] < value:
-                key[b] = key[b - gap]
-                b -= gap
-            key[b] = value
-        gap //= 2
-
-
-@kernel
-def hand_out_lots(
-    t: int,
-    available: float,  # currency above the floor, before the opening buys
-    factor: float,
-    n_buys: int,
-    price: FloatPanel,  # (n_bars, n_assets) fill prices
-    options: FloatVector,
-    state: Book,
-) -> None:
-    """Floor the scaled opening parts to lots; what is left buys a lot more per name.
-
-    Reads and writes ``quantities[FINAL_QUANTITY]``, by place in the waiting list.
-    """
-    position = state.assets[AssetField.POSITION]
-    waiting = state.lists[WAITING]
-    wanted = state.quantities[WAITING_QUANTITY]
-    final = state.quantities[FINAL_QUANTITY]
-    buys = state.lists[BUYS]
-    rank = state.codes[RANKS]
-    lot = options[Option.LOT_SIZE]
-    resolution = round(1.0 / INTEGER_TOLERANCE)
-    left = available
-    for b in range(n_buys):
-        k = buys[b]
-        i = waiting[k]
-        cover = max(-position[i], 0.0)
-        exact = factor * (wanted[k] - cover) / lot
-        lots = math.floor(exact + INTEGER_TOLERANCE)
-        final[k] = cover + lots * lot
-        left -= buy_cost(final[k], price[t, i], options)
-        # Remainders in millionths, so that rounding cannot break a tie; among
-        # equals the earlier asset has the larger key.
-        remainder = round(max(exact - lots, 0.0) * resolution)
-        rank[b] = remainder * n_buys + (n_buys - 1 - b)
-    sort_descending(rank, n_buys)
-    for r in range(n_buys):
-        k = buys[n_buys - 1 - rank[r] % n_buys]
-        i = waiting[k]
-        base = price[t, i]
-        if final[k] + lot > wanted[k] + INTEGER_TOLERANCE * lot:
-            continue
-        more = buy_cost(final[k] + lot, base, options)
-        more -= buy_cost(final[k], base, options)
-        if more <= left + INTEGER_TOLERANCE * lot * base:
-            final[k] += lot
-            left -= more
-
-
-@kernel
-def size_opening_buys(
-    t: int,
-    floor: float,  # currency
-    n_buys: int,
-    price: FloatPanel,  # (n_bars, n_assets) fill prices
-    options: FloatVector,
-    state: Book,
-    log: Log,
-    bars: FloatBlock,  # (BarField, n_bars)
-) -> None:
-    """Shrink the opening buys of the bar to what cash can pay, all alike.
-
-    Writes ``quantities[FINAL_QUANTITY]`` for the places in ``lists[BUYS]``.
-    """
-    position = state.assets[AssetField.POSITION]
-    waiting = state.lists[WAITING]
-    order_of = state.codes[WAITING_ORDER]
-    wanted = state.quantities[WAITING_QUANTITY]
-    final = state.quantities[FINAL_QUANTITY]
-    buys = state.lists[BUYS]
-    available = state.cash[0] - floor
-    factor = common_factor(t, available, n_buys, price, options, state)
-    if factor == 1.0:
-        return
-    for b in range(n_buys):
-        k = buys[b]
-        cover = max(-position[waiting[k]], 0.0)
-        final[k] = cover + factor * (wanted[k] - cover)
-    if int(options[Option.ROUNDING]) != Rounding.FRACTIONAL:
-        hand_out_lots(t, available, factor, n_buys, price, options, state)
-    if factor >= 1.0 - NOTICEABLE:
-        return
-    bars[BarField.SCALE, t] = min(bars[BarField.SCALE, t], factor)
-    least = options[Option.MIN_TRADE_VALUE]
-    for b in range(n_buys):
-        k = buys[b]
-        i = waiting[k]
-        note(order_of[k], Reason.SCALED_TO_CASH, log)
-        if final[k] * price[t, i] < least:
-            final[k] = max(-position[i], 0.0)
-            note(order_of[k], Reason.BELOW_MIN_TRADE_VALUE, log)
+            log.values[OrderField.FILLED, order] += quantity
 
 
 @kernel
@@ -291,7 +94,7 @@ def merge_held(n_waiting: int, state: Book) -> None:
 
     Only assets of the old list and of the waiting orders can be held now.
     """
-    position = state.assets[AssetField.POSITION]
+    position = state.floats[AssetField.POSITION]
     held = state.lists[HELD]
     waiting = state.lists[WAITING]
     merged = state.lists[SCRATCH]
@@ -312,26 +115,6 @@ def merge_held(n_waiting: int, state: Book) -> None:
 
 
 @kernel
-def equity_before_fills(
-    t: int,
-    price: FloatPanel,  # (n_bars, n_assets) fill prices
-    close: FloatPanel,  # (n_bars, n_assets)
-    state: Book,
-) -> float:
-    """Value the account at the fill prices, at last closes where there is none."""
-    position = state.assets[AssetField.POSITION]
-    last_close = state.assets[AssetField.LAST_CLOSE]
-    value = 0.0
-    for h in range(state.counters[Counter.N_HELD]):
-        i = state.lists[HELD, h]
-        base = price[t, i]
-        if not (base > 0.0 and close[t, i] > 0.0):
-            base = last_close[i]
-        value += position[i] * base
-    return state.cash[0] + value
-
-
-@kernel
 def fill_orders(
     t: int,
     market: Market,
@@ -342,33 +125,38 @@ def fill_orders(
 ) -> None:
     """Fill what waits: sells, then covers, then opening buys, each in asset order."""
     n_waiting = state.counters[Counter.N_WAITING]
-    if n_waiting == 0:
-        return
     close = market.close
     price = close
     if int(options[Option.FILL_TIMING]) == FillTiming.NEXT_OPEN:
         price = market.open
-    position = state.assets[AssetField.POSITION]
+    position = state.floats[AssetField.POSITION]
     waiting = state.lists[WAITING]
     order_of = state.codes[WAITING_ORDER]
-    wanted = state.quantities[WAITING_QUANTITY]
-    final = state.quantities[FINAL_QUANTITY]
+    wanted = state.floats[WAITING_QUANTITY]
+    final = state.floats[FINAL_QUANTITY]
     slippage = options[Option.SLIPPAGE_RATE]
     rate = options[Option.COMMISSION_RATE]
     minimum = options[Option.COMMISSION_MINIMUM]
     track_entries = options[Option.TRACK_ENTRIES] != 0.0
-    keeps_waiting = int(options[Option.MISSING_BAR]) == MissingBar.PENDING
 
     floor = 0.0
     if options[Option.MAX_BORROWING] > 0.0:
-        equity = equity_before_fills(t, price, close, state)
-        floor = -options[Option.MAX_BORROWING] * equity
+        # The account at the fill prices, at last closes where there is none.
+        value = 0.0
+        for h in range(state.counters[Counter.N_HELD]):
+            i = state.lists[HELD, h]
+            base = price[t, i]
+            if not (base > 0.0 and close[t, i] > 0.0):
+                base = state.floats[AssetField.LAST_CLOSE, i]
+            value += position[i] * base
+        floor = -options[Option.MAX_BORROWING] * (state.cash[0] + value)
 
     # Sort the orders into three classes, without branches that nobody can predict.
     sells = state.lists[SCRATCH]
     covers = state.lists[COVERS]
     buys = state.lists[BUYS]
-    n_sells = n_covers = n_buys = n_missing = np.int64(0)
+    # Typed zeros: a literal 0 would compile every callee twice.
+    n_sells = n_covers = n_buys = n_missing = int(np.int64(0))
     for k in range(n_waiting):
         i = waiting[k]
         quantity = wanted[k]
@@ -377,7 +165,8 @@ def fill_orders(
         if not (price[t, i] > 0.0 and close[t, i] > 0.0):
             final[k] = math.nan
             n_missing += 1
-            note(order_of[k], Reason.MISSING_BAR, log)
+            if order_of[k] >= 0:
+                log.codes[OrderField.REASONS, order_of[k]] |= 1 << Reason.MISSING_BAR
             continue
         is_sell = quantity < 0.0
         is_cover = (position[i] < 0.0) & (position[i] + quantity <= 0.0) & ~is_sell
@@ -390,12 +179,14 @@ def fill_orders(
 
     changed = False
     for step in range(3):
-        if step == 0:
-            places, n = sells, n_sells
-        elif step == 1:
+        places, n = sells, n_sells
+        side = -slippage
+        if step == 1:
             places, n = covers, n_covers
-        else:
+            side = slippage
+        elif step == 2:
             places, n = buys, n_buys
+            side = slippage
             if n > 0:
                 size_opening_buys(t, floor, n, price, options, state, log, bars)
         for p in range(n):
@@ -405,8 +196,7 @@ def fill_orders(
             if quantity == 0.0:
                 continue
             base = price[t, i]
-            filled_at = base * (1.0 + (slippage if quantity > 0.0 else -slippage))
-            commission = max(abs(quantity * filled_at) * rate, minimum)
+            filled_at = base * (1.0 + side)
             before = position[i]
             book(
                 t,
@@ -414,7 +204,7 @@ def fill_orders(
                 quantity,
                 base,
                 filled_at,
-                commission,
+                max(abs(quantity * filled_at) * rate, minimum),
                 order_of[k],
                 FillReason.ORDER,
                 track_entries,
@@ -427,7 +217,7 @@ def fill_orders(
         merge_held(n_waiting, state)
 
     n_left = 0
-    if n_missing > 0 and keeps_waiting:
+    if n_missing > 0 and int(options[Option.MISSING_BAR]) == MissingBar.PENDING:
         for k in range(n_waiting):
             if math.isnan(final[k]):
                 waiting[n_left] = waiting[k]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from barloop._jit import kernel
 from barloop._kernels.buffers import (
     HELD,
@@ -12,7 +14,7 @@ from barloop._kernels.buffers import (
     Log,
     Market,
 )
-from barloop._kernels.fills import book, fill_orders, note
+from barloop._kernels.fills import book, fill_orders
 from barloop._kernels.sizing import decide
 from barloop.enums import (
     AssetField,
@@ -22,6 +24,7 @@ from barloop.enums import (
     FillReason,
     FillTiming,
     Option,
+    OrderField,
     Phase,
     Reason,
     SimStatus,
@@ -37,8 +40,9 @@ def mark(
     bars: FloatBlock,  # (BarField, n_bars), bar t is written
 ) -> float:
     """Value the account at the last known closes, from nothing, in asset order."""
-    position = state.assets[AssetField.POSITION]
-    last_close = state.assets[AssetField.LAST_CLOSE]
+    position = state.floats[AssetField.POSITION]
+    last_close = state.floats[AssetField.LAST_CLOSE]
+    seen = state.codes[LAST_SEEN]
     held = state.lists[HELD]
     n_held = state.counters[Counter.N_HELD]
     value = 0.0
@@ -46,15 +50,16 @@ def mark(
     for h in range(n_held):
         i = held[h]
         price = close[t, i]
-        if price > 0.0:
-            last_close[i] = price
-        else:
+        if not price > 0.0:
             price = last_close[i]
-            if state.counters[Counter.FORWARD_FILLED] == 0:
-                state.counters[Counter.FIRST_FORWARD_FILLED_BAR] = t
-                state.counters[Counter.FIRST_FORWARD_FILLED_ASSET] = i
-            state.counters[Counter.FORWARD_FILLED] += 1
-        state.codes[LAST_SEEN, i] = t
+            # Counted once a bar, not again when the mark is redone.
+            if state.counters[Counter.PHASE] == Phase.FILL:
+                if state.counters[Counter.FORWARD_FILLED] == 0:
+                    state.counters[Counter.FIRST_FORWARD_FILLED_BAR] = t
+                    state.counters[Counter.FIRST_FORWARD_FILLED_ASSET] = i
+                state.counters[Counter.FORWARD_FILLED] += 1
+        last_close[i] = price
+        seen[i] = t
         value += position[i] * price
         gross += abs(position[i] * price)
     equity = state.cash[0] + value
@@ -62,40 +67,51 @@ def mark(
     bars[BarField.EQUITY, t] = equity
     bars[BarField.GROSS_EXPOSURE, t] = gross
     bars[BarField.N_POSITIONS, t] = n_held
-    return equity
+    return equity  # type: ignore[no-any-return]
 
 
 @kernel
 def close_the_books(
     t: int,
+    options: FloatVector,
     state: Book,
     log: Log,
     bars: FloatBlock,  # (BarField, n_bars)
 ) -> None:
     """End a ruined account: cancel what waits, close all at last closes, no cost."""
     for k in range(state.counters[Counter.N_WAITING]):
-        note(state.codes[WAITING_ORDER, k], Reason.RUINED, log)
+        order = state.codes[WAITING_ORDER, k]
+        if order >= 0:
+            log.codes[OrderField.REASONS, order] |= 1 << Reason.RUINED
     state.counters[Counter.N_WAITING] = 0
+    free = 0.0
+    no_order = int(np.int64(-1))
+    tracks = options[Option.TRACK_ENTRIES] != 0.0
     for h in range(state.counters[Counter.N_HELD]):
         i = state.lists[HELD, h]
-        price = state.assets[AssetField.LAST_CLOSE, i]
-        quantity = -state.assets[AssetField.POSITION, i]
+        price = state.floats[AssetField.LAST_CLOSE, i]
+        quantity = -state.floats[AssetField.POSITION, i]
+        reason = FillReason.RUINED
         book(
             t,
             i,
             quantity,
             price,
             price,
-            0.0,
-            -1,
-            FillReason.RUINED,
-            True,
+            free,
+            no_order,
+            reason,
+            tracks,
             state,
             log,
             bars,
         )
     state.counters[Counter.N_HELD] = 0
     state.counters[Counter.RUINED_AT] = t
+    bars[BarField.CASH, t] = state.cash[0]
+    bars[BarField.EQUITY, t] = state.cash[0]
+    bars[BarField.GROSS_EXPOSURE, t] = 0.0
+    bars[BarField.N_POSITIONS, t] = 0.0
 
 
 @kernel
@@ -115,63 +131,52 @@ def advance(
     too small for the next step; call it again after answering or growing the log.
     """
     counters = state.counters
-    timing = int(options[Option.FILL_TIMING])
+    same_close = int(options[Option.FILL_TIMING]) == FillTiming.SAME_CLOSE
     asks = options[Option.ASK_FOR_DECISIONS] != 0.0
-    fill_room = log.fill_codes.shape[1]
-    order_room = log.order_codes.shape[1]
+    room = log.codes.shape[1]
     t = counters[Counter.BAR]
     while t < stop_bar:
-        if counters[Counter.PHASE] == Phase.FILL:
-            rows = counters[Counter.N_WAITING] + counters[Counter.N_HELD]
-            # A fill of each waiting order, then the end of each position.
-            rows += counters[Counter.N_WAITING]
-            if fill_room > 0 and counters[Counter.N_FILLS] + rows > fill_room:
-                return SimStatus.LOG_FULL
-            bars[BarField.SCALE, t] = 1.0
-            fill_orders(t, market, options, state, log, bars)
+        if counters[Counter.PHASE] != Phase.DECIDE:
+            if room > 0:
+                # A fill of each waiting order, then the end of each position.
+                rows = 2 * counters[Counter.N_WAITING] + counters[Counter.N_HELD]
+                if counters[Counter.N_FILLS] + rows > room:
+                    return SimStatus.LOG_FULL
+            if counters[Counter.PHASE] == Phase.FILL:
+                bars[BarField.SCALE, t] = 1.0
+            if counters[Counter.N_WAITING] > 0:
+                fill_orders(t, market, options, state, log, bars)
             equity = mark(t, market.close, state, bars)
             if equity <= 0.0 and counters[Counter.RUINED_AT] < 0:
-                close_the_books(t, state, log, bars)
-                mark(t, market.close, state, bars)
+                close_the_books(t, options, state, log, bars)
+            if counters[Counter.PHASE] == Phase.REFILL:
+                counters[Counter.PHASE] = Phase.FILL
+                t += 1
+                counters[Counter.BAR] = t
+                continue
             counters[Counter.PHASE] = Phase.DECIDE
 
-        if decisions.kind[t] != Decision.NONE and counters[Counter.RUINED_AT] < 0:
-            row = 0 if asks else t
-            kind = int(decisions.kind[t])
-            if asks:
-                kind = counters[Counter.ANSWER]
-                if kind < 0:
-                    return SimStatus.NEEDS_DECISION
+        kind = int(decisions.kind[t])
+        if counters[Counter.RUINED_AT] >= 0:
+            kind = 0  # Decision.NONE
+        row = t
+        if asks and kind != Decision.NONE:
+            kind = counters[Counter.ANSWER]
+            if kind < 0:
+                return SimStatus.NEEDS_DECISION
+            row = 0
+        if kind != Decision.NONE:
             first, stop = decisions.start[row], decisions.start[row + 1]
-            if kind != Decision.NONE:
+            if room > 0:
                 rows = counters[Counter.N_HELD] + stop - first
-                if order_room > 0:
-                    if counters[Counter.N_ORDERS] + rows > order_room:
-                        return SimStatus.LOG_FULL
-                    # same_close: a fill of each order, then the end of each position.
-                    rows = 2 * (rows + counters[Counter.N_WAITING])
-                    rows += counters[Counter.N_HELD]
-                    if counters[Counter.N_FILLS] + rows > fill_room:
-                        return SimStatus.LOG_FULL
-                decide(
-                    t,
-                    kind,
-                    first,
-                    stop,
-                    market.close,
-                    decisions,
-                    options,
-                    state,
-                    log,
-                    bars,
-                )
-                if timing == FillTiming.SAME_CLOSE:
-                    fill_orders(t, market, options, state, log, bars)
-                    equity = mark(t, market.close, state, bars)
-                    if equity <= 0.0:
-                        close_the_books(t, state, log, bars)
-                        mark(t, market.close, state, bars)
-            counters[Counter.ANSWER] = -1
+                if counters[Counter.N_ORDERS] + rows > room:
+                    return SimStatus.LOG_FULL
+            close = market.close
+            decide(t, kind, first, stop, close, decisions, options, state, log, bars)
+        counters[Counter.ANSWER] = -1
+        if same_close and kind != Decision.NONE:
+            counters[Counter.PHASE] = Phase.REFILL
+            continue
         counters[Counter.PHASE] = Phase.FILL
         t += 1
         counters[Counter.BAR] = t

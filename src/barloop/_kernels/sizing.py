@@ -18,7 +18,7 @@ from barloop._kernels.buffers import (
     Decisions,
     Log,
 )
-from barloop._kernels.fills import INTEGER_TOLERANCE, note
+from barloop._kernels.cash import INTEGER_TOLERANCE
 from barloop.enums import (
     AssetField,
     AtDecision,
@@ -44,10 +44,10 @@ def known_close(
     state: Book,
 ) -> float:
     """Return the latest close at or before t, NaN if the asset is not listed yet."""
-    price = close[t, i]
+    price: float = close[t, i]
     if price > 0.0:
         return price
-    last_close = state.assets[AssetField.LAST_CLOSE]
+    last_close = state.floats[AssetField.LAST_CLOSE]
     seen = state.codes[LAST_SEEN]
     # Look back only as far as the last look: each bar is read once per gap.
     for s in range(t - 1, seen[i], -1):
@@ -55,7 +55,7 @@ def known_close(
             last_close[i] = close[s, i]
             break
     seen[i] = t
-    return last_close[i]
+    return last_close[i]  # type: ignore[no-any-return]
 
 
 @kernel
@@ -86,24 +86,25 @@ def decide(
     Walks the held assets, the targets and the waiting orders together, all sorted,
     so that the cost follows what is held and named, never the universe.
     """
-    position = state.assets[AssetField.POSITION]
+    position = state.floats[AssetField.POSITION]
     n_assets = position.shape[0]
     held = state.lists[HELD]
     waiting = state.lists[WAITING]
     order_of = state.codes[WAITING_ORDER]
-    wanted = state.quantities[WAITING_QUANTITY]
+    wanted = state.floats[WAITING_QUANTITY]
     complete = kind == Decision.COMPLETE
     n_held = state.counters[Counter.N_HELD] if complete else 0
     n_waiting = state.counters[Counter.N_WAITING]
     new_waiting = state.lists[SCRATCH]
     new_order = state.codes[SCRATCH_ORDER]
-    new_wanted = state.quantities[SCRATCH_QUANTITY]
+    new_wanted = state.floats[SCRATCH_QUANTITY]
     equity = bars[BarField.EQUITY, t]
     whole = int(options[Option.ROUNDING]) == Rounding.WHOLE_TARGET
     skips = int(options[Option.AT_DECISION]) == AtDecision.SKIP
     least = options[Option.MIN_TRADE_VALUE]
     lot = options[Option.LOT_SIZE]
-    logging = log.order_codes.shape[1] > 0
+    replaced = Reason.REPLACED
+    logging = log.codes.shape[1] > 0
 
     if n_waiting == 0:
         # Nothing to keep: write the new list in place.
@@ -117,19 +118,19 @@ def decide(
         of_held = held[h] if h < n_held else n_assets
         of_target = decisions.asset[j] if j < stop else n_assets
         i = min(of_held, of_target)
-        if w < n_waiting:
-            if waiting[w] <= i:
-                i = waiting[w]
-                if complete or of_target == i:
-                    note(order_of[w], Reason.REPLACED, log)
-                else:
-                    new_waiting[n] = i
-                    new_order[n] = order_of[w]
-                    new_wanted[n] = wanted[w]
-                    n += 1
-                w += 1
-                if min(of_held, of_target) != i:
-                    continue
+        if w < n_waiting and waiting[w] <= i:
+            i = waiting[w]
+            if complete or of_target == i:
+                if order_of[w] >= 0:
+                    log.codes[OrderField.REASONS, order_of[w]] |= 1 << replaced
+            else:
+                new_waiting[n] = i
+                new_order[n] = order_of[w]
+                new_wanted[n] = wanted[w]
+                n += 1
+            w += 1
+            if min(of_held, of_target) != i:
+                continue
         # Which list names the asset is a coin toss: count, do not branch.
         named = of_target == i
         weight = decisions.weight[j] if named else 0.0
@@ -173,12 +174,12 @@ def decide(
         if logging:
             order = state.counters[Counter.N_ORDERS]
             state.counters[Counter.N_ORDERS] = order + 1
-            log.order_codes[OrderField.BAR, order] = t
-            log.order_codes[OrderField.ASSET, order] = i
-            log.order_codes[OrderField.REASONS, order] = reasons
-            log.order_values[OrderField.WEIGHT, order] = weight
-            log.order_values[OrderField.QUANTITY, order] = quantity
-            log.order_values[OrderField.FILLED, order] = 0.0
+            log.codes[OrderField.BAR, order] = t
+            log.codes[OrderField.ASSET, order] = i
+            log.codes[OrderField.REASONS, order] = reasons
+            log.values[OrderField.WEIGHT, order] = weight
+            log.values[OrderField.QUANTITY, order] = quantity
+            log.values[OrderField.FILLED, order] = 0.0
         if not blocked:
             new_waiting[n] = i
             new_order[n] = order

@@ -22,7 +22,7 @@ def pack_decisions(
     asset: IndexVector,  # (n_rows,) ascending within a bar; empty: every asset in turn
     weight: FloatVector,  # (n_rows,) NaN where null or absent
     is_rebalance: BoolVector,  # (n_bars,) other bars take no decision
-    allow_short: bool,
+    allow_short: bool,  # noqa: FBT001
     max_gross: float,
     kind_out: ByteVector,  # (n_bars,) Decision codes
     start_out: IntVector,  # (n_bars + 1,) first pair of each bar

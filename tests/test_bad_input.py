@@ -1,0 +1,904 @@
+"""Bad input through the front door: what is raised, and what the message says.
+
+A message says what is wrong, where (column, count, first timestamp and asset), and what
+to do.  Where only the decisive part of one is compared, it is cut by ``.split``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numba.core.registry import CPUDispatcher
+
+import barloop as bl
+from barloop.errors import (
+    BarloopError,
+    ConfigError,
+    PanelError,
+    SchemaError,
+    SimulationError,
+    WeightsError,
+)
+
+DAYS = [dt.date(2021, 3, 4), dt.date(2021, 3, 5), dt.date(2021, 3, 8)]
+NAN, INF = float("nan"), float("inf")
+COLUMNS = (
+    "'date', 'symbol', 'open', 'high', 'low', 'close', 'volume', 'score', 'sector'"
+)
+SHUT = "but shorts are off.\nHint: limits=Limits(allow_short=True)."
+SCALE = "Hint: scale them down, or raise limits=Limits(max_gross=...)."
+MADE_OF = "it must return None, a mapping of asset to weight, an array or a Series."
+
+
+def frame(**columns: Any) -> pl.DataFrame:
+    """Three bars of two assets, with columns replaced."""
+    data = {
+        "date": [day for day in DAYS for _ in range(2)],
+        "symbol": ["ABC", "XYZ"] * 3,
+        "open": [10.0, 20.0, 11.0, 21.0, 12.0, 22.0],
+        "high": [12.0, 22.0, 13.0, 23.0, 14.0, 24.0],
+        "low": [9.0, 19.0, 10.0, 20.0, 11.0, 21.0],
+        "close": [11.0, 21.0, 12.0, 22.0, 13.0, 23.0],
+        "volume": [100.0] * 6,
+        "score": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        "sector": ["tech"] * 6,
+    }
+    return pl.DataFrame({**data, **columns})
+
+
+def weights_column(*values: float | None) -> pl.DataFrame:
+    """The frame with a column `w` that ends in nulls."""
+    padded = [*values, *([None] * (6 - len(values)))]
+    return frame().with_columns(w=pl.Series(padded, dtype=pl.Float64))
+
+
+def weights_frame(**columns: Any) -> pl.DataFrame:
+    """Two rows, on the first two bars, with columns replaced."""
+    data = {"date": DAYS[:2], "symbol": ["ABC", "XYZ"], "weight": [0.5, 0.5]}
+    return pl.DataFrame({**data, **columns})
+
+
+def refused(error: type[BarloopError], df: Any, weights: Any, **settings: Any) -> str:
+    """Return the message of a run that is refused with exactly this error."""
+    with pytest.raises(error) as caught:
+        bl.run_backtest(df, weights, **settings)
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+class Recorder:
+    """A callback that remembers the bars it was called on."""
+
+    def __init__(self, says: Callable[[bl.Bar], Any] = lambda bar: None) -> None:
+        self.calls: list[int] = []
+        self.says = says
+
+    def __call__(self, bar: bl.Bar) -> Any:
+        self.calls.append(bar.t)
+        return self.says(bar)
+
+
+# --- the frame ------------------------------------------------------------------------
+
+FRAMES: dict[str, tuple[Callable[[], Any], str]] = {
+    "a dict": (
+        lambda: {"close": [1.0]},
+        "a frame is needed, got dict.\n"
+        "Hint: accepted are a polars DataFrame or LazyFrame, a pandas DataFrame, a "
+        "pyarrow Table, and any object with __arrow_c_stream__.",
+    ),
+    "nothing": (
+        lambda: None,
+        "a frame is needed, got NoneType.\n"
+        "Hint: accepted are a polars DataFrame or LazyFrame, a pandas DataFrame, a "
+        "pyarrow Table, and any object with __arrow_c_stream__.",
+    ),
+    "wide pandas": (
+        lambda: frame().to_pandas().pivot(index="date", columns="symbol"),
+        "the columns of the pandas frame have several levels, a long frame is "
+        "needed.\nHint: df.stack(level=...).reset_index() gives one row per "
+        "timestamp and asset.",
+    ),
+    "two time columns": (
+        lambda: frame().with_columns(timestamp="date"),
+        "more than one column could be the timestamp: 'date', 'timestamp'.\n"
+        "Hint: say which one, timestamp='date', or drop the others.",
+    ),
+    "text times": (
+        lambda: frame().with_columns(pl.col("date").cast(pl.String)),
+        "time column 'date' must be Date, Datetime or an integer, got String.\n"
+        "Hint: parse it, e.g. df.with_columns(pl.col('date').str.to_date()).",
+    ),
+    "null times": (
+        lambda: frame(date=[DAYS[0], None, DAYS[1], None, DAYS[2], DAYS[2]]),
+        'date must not be null: 2 rows are, first row 1, symbol "XYZ".\n'
+        "Hint: every row needs a timestamp and an asset; drop these rows.",
+    ),
+    "a null asset": (
+        lambda: frame(symbol=["ABC", "XYZ", None, "XYZ", "ABC", "XYZ"]),
+        "symbol must not be null: 1 row is, first row 2, date 2021-03-05.\n"
+        "Hint: every row needs a timestamp and an asset; drop these rows.",
+    ),
+    "boolean assets": (
+        lambda: frame(symbol=[True, False] * 3),
+        "asset column 'symbol' must be String, Enum, Categorical or an integer, got "
+        "Boolean.\nHint: cast it, e.g. "
+        "df.with_columns(pl.col('symbol').cast(pl.String)).",
+    ),
+    "repeated rows": (
+        lambda: pl.concat([frame(), frame()[2:4]]),
+        "date and symbol must be unique together: 2 rows repeat an earlier one, first "
+        'at 2021-03-05, asset "ABC".\nHint: keep one row per bar and asset, e.g. '
+        "df.unique(['date', 'symbol'], keep=..., maintain_order=True).",
+    ),
+    "zero closes": (
+        lambda: frame(close=[11.0, 21.0, 12.0, 0.0, 0.0, 0.0]),
+        "close must be positive: 3 rows are not, first at 2021-03-05, asset "
+        '"XYZ", value 0.0.\n'
+        "Hint: drop these rows, or set close to null where the asset did not trade.",
+    ),
+    "an infinite close": (
+        lambda: frame(close=[11.0, INF, 12.0, 22.0, 13.0, 23.0]),
+        "close must be finite: 1 row is not, first at 2021-03-04, asset "
+        '"XYZ", value inf.\n'
+        "Hint: drop these rows, or set close to null where the asset did not trade.",
+    ),
+    "a negative open": (
+        lambda: frame(open=[10.0, -20.0, 11.0, 21.0, 12.0, 22.0]),
+        "open must be positive: 1 row is not, first at 2021-03-04, asset "
+        '"XYZ", value -20.0.\nHint: set open to null where it is not known.',
+    ),
+    "high below low": (
+        lambda: frame(high=[12.0, 22.0, 9.0, 23.0, 14.0, 24.0]),
+        "high must be at least low: 1 row is not, first at 2021-03-05, asset "
+        '"ABC", high 9.0, low 10.0.\nHint: the two columns may be swapped; otherwise '
+        "set both to null in these rows.",
+    ),
+    "a negative volume": (
+        lambda: frame(volume=[100.0, 100.0, 100.0, -1.0, 100.0, 100.0]),
+        "volume must be zero or positive: 1 row is not, first at 2021-03-05, asset "
+        '"XYZ", value -1.0.\nHint: set volume to null where it is not known.',
+    ),
+    "text closes": (
+        lambda: frame().with_columns(pl.col("close").cast(pl.String)),
+        "close must be numeric, got String.\n"
+        "Hint: cast it, e.g. df.with_columns(pl.col('close').cast(pl.Float64)).",
+    ),
+    "no close at all": (
+        lambda: frame(close=[None, NAN] * 3),
+        "close has no value: every row is null or NaN.\n"
+        "Hint: a bar is a row with a close.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_frame_is_refused_before_anything_runs(case: str):
+    make, text = FRAMES[case]
+    recorder, made = Recorder(), []
+    assert refused(SchemaError, make(), recorder) == text
+    assert refused(SchemaError, make(), lambda: made.append(1)) == text
+    assert recorder.calls == made == []
+
+
+@pytest.mark.parametrize(
+    ("renamed", "decisive"),
+    [
+        ("close", f"no column is named close; the columns are {COLUMNS}."),
+        ("date", f"no timestamp column found; the columns are {COLUMNS}."),
+        ("symbol", f"no asset column found; the columns are {COLUMNS}."),
+    ],
+)
+def test_frame_without_a_needed_column(renamed: str, decisive: str):
+    recorder = Recorder()
+    text = refused(SchemaError, frame().rename({renamed: "what"}), recorder)
+    sentence, hint = text.split("\nHint: ")
+    assert sentence == decisive.replace(f"'{renamed}'", "'what'")
+    assert "rename" in hint
+    assert recorder.calls == []
+
+
+def test_frame_without_rows():
+    recorder = Recorder()
+    assert refused(SchemaError, frame().head(0), recorder).startswith(
+        "the frame has no rows."
+    )
+    assert recorder.calls == []
+
+
+def test_open_is_needed_to_fill_at_the_open():
+    recorder = Recorder()
+    assert refused(ConfigError, frame().drop("open"), recorder) == (
+        "fill='next_open' needs an 'open' column, and the data has none.\n"
+        "Hint: add one, or use execution=Execution(fill='next_close')."
+    )
+    assert recorder.calls == []
+
+
+def test_integer_times_need_bars_per_year_before_anything_runs():
+    df = frame().with_columns(pl.col("date").to_physical())
+    recorder = Recorder()
+    assert refused(ConfigError, df, recorder) == (
+        "bars_per_year cannot be inferred from timestamps of dtype Int32.\n"
+        "Hint: pass it, as in bars_per_year=252."
+    )
+    assert recorder.calls == []
+
+
+# --- weights in columns ---------------------------------------------------------------
+
+
+def test_unknown_column_names_the_nearest():
+    assert refused(WeightsError, frame(), "scor") == (
+        f"no column is named 'scor'; the frame has [{COLUMNS}]. Did you mean 'score'?"
+    )
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("sector", "String"), ("date", "Date")])
+def test_column_that_is_not_numeric(name: str, dtype: str):
+    assert refused(WeightsError, frame(), name) == (
+        f"weights in {name!r} must be numbers, got {dtype}."
+    )
+
+
+def test_boolean_column_hints_at_what_is_missing():
+    df = frame().with_columns(chosen=pl.lit(value=True))
+    text = refused(WeightsError, df, "chosen")
+    assert text.split(", or ")[0] == (
+        "weights in 'chosen' must be numbers, got Boolean.\n"
+        "Hint: divide by the number of names chosen"
+    )
+
+
+NOT_NAN = (
+    "weights must not be NaN: 1 row is, first at 2021-03-05, asset "
+    '"XYZ".\nHint: use fill_nan(None); null closes a position, and a timestamp with '
+    "nulls only is no rebalance."
+)
+INVALID: dict[str, tuple[float, str]] = {
+    "NaN": (NAN, NOT_NAN),
+    "inf": (INF, 'weights must be finite: inf at 2021-03-05, asset "XYZ".'),
+    "-inf": (-INF, 'weights must be finite: -inf at 2021-03-05, asset "XYZ".'),
+    "negative": (-0.25, f'weight -0.25 is negative at 2021-03-05, asset "XYZ", {SHUT}'),
+    "gross": (
+        1.25,
+        f"the absolute weights at 2021-03-05 sum to 1.25, above max_gross=1.\n{SCALE}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_weight_in_a_column(case: str):
+    value, text = INVALID[case]
+    df = weights_column(0.5, 0.5, None, value, 0.5, 0.5)
+    assert refused(WeightsError, df, "w") == text
+    assert refused(WeightsError, df.reverse(), "w") == text
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_weight_of_an_expression(case: str):
+    value, text = INVALID[case]
+    df = weights_column(0.5, 0.5, None, value, 0.5, 0.5)
+    assert refused(WeightsError, df, pl.col("w") * 1.0) == text
+    assert refused(WeightsError, df, lambda: pl.col("w")) == text
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_weight_in_a_frame(case: str):
+    value, text = INVALID[case]
+    rows = weights_frame(weight=[0.5, value])
+    assert refused(WeightsError, frame(), rows) == text
+    assert refused(WeightsError, frame(), rows.reverse()) == text
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_first_of_several_invalid_weights_is_named(case: str):
+    value, text = INVALID[case]
+    df = weights_column(0.5, 0.5, None, value, value, value)
+    text = text.replace("1 row is", "3 rows are")
+    assert refused(WeightsError, df, "w") == text
+
+
+def test_gross_of_longs_and_shorts_counts_both():
+    df = weights_column(None, None, 1.5, -0.75)
+    limits = bl.Limits(allow_short=True, max_gross=2.0)
+    assert refused(WeightsError, df, "w", limits=limits) == (
+        f"the absolute weights at 2021-03-05 sum to 2.25, above max_gross=2.\n{SCALE}"
+    )
+
+
+def test_expression_of_an_unknown_column():
+    text = refused(WeightsError, frame(), pl.col("scor") / 10)
+    assert text.startswith(
+        'the weights expression failed: unable to find column "scor"; valid columns: '
+    )
+    assert 'Did you mean "score"?' in text
+
+
+def test_expression_of_one_value():
+    text = refused(WeightsError, frame(), pl.col("score").max())
+    assert text.startswith(
+        "the weights expression gave 1 values for 6 rows; it must give one per row."
+    )
+
+
+def test_expression_that_is_not_numeric():
+    text = refused(WeightsError, frame(), pl.col("score") > 3)
+    assert text.startswith("weights in ")
+    assert " must be numbers, got Boolean." in text
+
+
+# --- weights in a frame ---------------------------------------------------------------
+
+WEIGHT_FRAMES: dict[str, tuple[Callable[[], Any], str]] = {
+    "an unknown asset": (
+        lambda: weights_frame(symbol=["ABC", "XXX"]),
+        "symbol of the weights must be an asset of the data: 1 row is not, first at "
+        '2021-03-05, asset "XXX".',
+    ),
+    "an unknown timestamp": (
+        lambda: weights_frame(date=[DAYS[0], dt.date(2021, 3, 6)]),
+        "date of the weights must be a timestamp of the data: 1 row is not, first at "
+        '2021-03-06, asset "XYZ".',
+    ),
+    "an asset twice": (
+        lambda: weights_frame(date=DAYS[:1] * 2, symbol=["ABC"] * 2),
+        "the weights name an asset twice: 1 row is repeated, first at 2021-03-04, "
+        'asset "ABC".',
+    ),
+    "no weight": (
+        lambda: weights_frame().rename({"weight": "x"}).with_columns(y=1.0),
+        "a weights frame has a time column, an asset column and a column named "
+        "'weight', got ['date', 'symbol', 'x', 'y'].",
+    ),
+    "text weights": (
+        lambda: weights_frame(weight=["0.5", "0.5"]),
+        "weights in 'weight' must be numbers, got String.",
+    ),
+    "no time": (
+        lambda: weights_frame().drop("date"),
+        "the weights frame has no time or asset column: no timestamp column found; "
+        "the columns are 'symbol', 'weight'.",
+    ),
+    "no asset": (
+        lambda: weights_frame().drop("symbol"),
+        "the weights frame has no time or asset column: no asset column found; the "
+        "columns are 'date', 'weight'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHT_FRAMES)
+def test_weights_frame_is_refused(case: str):
+    make, decisive = WEIGHT_FRAMES[case]
+    for weights in (make(), make().lazy(), make):
+        text = refused(WeightsError, frame(), weights)
+        assert text.split("\nHint: ")[0] == decisive
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("symbol", ["ABC", None]), ("date", [DAYS[0], None])]
+)
+def test_null_keys_in_a_weights_frame(column: str, values: list[Any]):
+    text = refused(WeightsError, frame(), weights_frame(**{column: values}))
+    assert text.startswith(f"{column} of the weights must ")
+    assert "1 row is" in text
+
+
+def test_weights_frame_with_text_times_names_the_column():
+    rows = weights_frame().with_columns(pl.col("date").cast(pl.String))
+    with pytest.raises((SchemaError, WeightsError)) as caught:
+        bl.run_backtest(frame(), rows)
+    text = str(caught.value)
+    assert "'date' must be Date, Datetime or an integer, got String.\n" in text
+    assert "pl.col('date').str.to_date()" in text
+
+
+def test_weights_frame_with_integer_times_for_bars_of_dates():
+    with pytest.raises((SchemaError, WeightsError)) as caught:
+        bl.run_backtest(frame(), weights_frame(date=[1, 2]))
+    assert str(caught.value) == (
+        "'date' has times of dtype Int64, the bars have Date.\n"
+        "Hint: give both as dates or both as integers."
+    )
+
+
+def test_weights_frame_with_integer_assets_for_assets_of_text():
+    with pytest.raises((PanelError, WeightsError)) as caught:
+        bl.run_backtest(frame(), weights_frame(symbol=[1, 2]))
+    assert str(caught.value) == (
+        "'symbol' has assets of dtype Int64, the panel has String.\n"
+        "Hint: cast one of them, e.g. pl.col('symbol').cast(pl.String)."
+    )
+
+
+# --- what a callback says -------------------------------------------------------------
+
+AT = "at 2021-03-05"
+SAID: dict[str, tuple[Any, str]] = {
+    "NaN in a mapping": (
+        {"XYZ": NAN},
+        f'weights must be finite: nan {AT}, asset "XYZ".',
+    ),
+    "inf in a mapping": (
+        {"ABC": 0.5, "XYZ": INF},
+        f'weights must be finite: inf {AT}, asset "XYZ".',
+    ),
+    "negative in a mapping": (
+        {"ABC": 0.5, "XYZ": -0.25},
+        f'weight -0.25 is negative {AT}, asset "XYZ", {SHUT}',
+    ),
+    "gross of a mapping": (
+        {"ABC": 0.75, "XYZ": 0.5},
+        f"the absolute weights {AT} sum to 1.25, above max_gross=1.\n{SCALE}",
+    ),
+    "unknown asset": (
+        {"ABD": 0.5},
+        f"the weights {AT} name an unknown asset 'ABD'; the data has 2 assets. "
+        "Did you mean 'ABC'?",
+    ),
+    "unknown asset of another type": (
+        {3: 0.5},
+        f"the weights {AT} name an unknown asset 3; the data has 2 assets.",
+    ),
+    "asset that cannot be a key": (
+        pd.Series([0.5], index=[("ABC",)]),
+        f"the weights {AT} name an unknown asset ('ABC',); the data has 2 assets.",
+    ),
+    "text in a mapping": (
+        {"ABC": "0.5"},
+        f"weights must be numbers: '0.5' {AT}, asset \"ABC\".",
+    ),
+    "boolean in a mapping": (
+        {"ABC": True},
+        f'weights must be numbers: True {AT}, asset "ABC".',
+    ),
+    "array of another length": (
+        np.zeros(3),
+        f"the weights function returned an array of shape (3,) {AT}; 2 assets need "
+        "(2,).",
+    ),
+    "array of two dimensions": (
+        np.zeros((2, 1)),
+        f"the weights function returned an array of shape (2, 1) {AT}; 2 assets need "
+        "(2,).",
+    ),
+    "array of booleans": (
+        np.array([True, False]),
+        f"the weights function returned an array of bool {AT}; weights must be "
+        "numbers.",
+    ),
+    "array of objects": (
+        np.array([0.5, None]),
+        f"the weights function returned an array of object {AT}; weights must be "
+        "numbers.",
+    ),
+    "NaN in an array": (
+        np.array([0.5, NAN]),
+        f'weights must be finite: nan {AT}, asset "XYZ".',
+    ),
+    "inf in an array": (
+        np.array([0.5, INF]),
+        f'weights must be finite: inf {AT}, asset "XYZ".',
+    ),
+    "negative in an array": (
+        np.array([0.5, -0.25]),
+        f'weight -0.25 is negative {AT}, asset "XYZ", {SHUT}',
+    ),
+    "gross of an array": (
+        np.array([0.75, 0.5]),
+        f"the absolute weights {AT} sum to 1.25, above max_gross=1.\n{SCALE}",
+    ),
+    "Series of text": (
+        pl.Series(["a", "b"]),
+        f"the weights function returned a Series of String {AT}; weights must be "
+        "numbers.",
+    ),
+    "NaN in a Series": (
+        pl.Series([0.5, NAN]),
+        f'weights must be finite: nan {AT}, asset "XYZ".',
+    ),
+    "NaN in a pandas Series": (
+        pd.Series([0.5, NAN], index=["ABC", "XYZ"]),
+        f'weights must be finite: nan {AT}, asset "XYZ".',
+    ),
+    "a list": (
+        [0.5, 0.5],
+        f"the weights function returned a list {AT}; {MADE_OF}",
+    ),
+    "a number": (
+        0.5,
+        f"the weights function returned a float {AT}; {MADE_OF}",
+    ),
+    "a frame": (
+        weights_frame(),
+        f"the weights function returned a DataFrame {AT}; {MADE_OF}",
+    ),
+    "gross of a partial": (
+        bl.partial({"ABC": 1.25}),
+        f"the absolute weights {AT} sum to 1.25, above max_gross=1.\n{SCALE}",
+    ),
+    "unknown asset in a partial": (
+        bl.partial({"XY": 0.0}),
+        f"the weights {AT} name an unknown asset 'XY'; the data has 2 assets. "
+        "Did you mean 'XYZ'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_a_callback_says_is_refused_on_its_bar(case: str):
+    said, text = SAID[case]
+    recorder = Recorder(lambda bar: said if bar.t == 1 else None)
+    assert refused(WeightsError, frame(), recorder) == text
+    assert recorder.calls == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "said", [pl.Series([0.5]), pl.Series([None] * 3, dtype=pl.Float64)]
+)
+def test_series_of_another_length(said: pl.Series):
+    text = refused(WeightsError, frame(), lambda bar: said)
+    assert f"of shape ({len(said)},) at 2021-03-04; 2 assets need (2,)." in text
+
+
+def test_name_that_stands_twice_in_a_pandas_series():
+    said = pd.Series([0.5, 0.25], index=["ABC", "ABC"])
+    text = refused(WeightsError, frame(), lambda bar: said)
+    assert "2021-03-04" in text
+    assert "ABC" in text
+
+
+def test_partial_of_something_else():
+    text = refused(WeightsError, frame(), lambda bar: bl.partial([0.5]))
+    assert text == "partial takes a mapping of asset to weight, got [0.5]."
+
+
+def test_errors_of_the_callback_itself_pass_through():
+    problem = KeyError("mine")
+
+    def weights(bar: bl.Bar) -> None:
+        raise problem
+
+    with pytest.raises(KeyError) as caught:
+        bl.run_backtest(frame(), weights)
+    assert caught.value is problem
+
+
+@pytest.mark.parametrize("form", ["column", "frame", "mapping", "array"])
+def test_gross_may_exceed_its_limit_by_rounding_only(form: str):
+    def run(gross: float) -> bl.BacktestResult:
+        pair = [gross - 0.5, 0.5]
+        df = weights_column(*pair)
+        weights = {
+            "column": "w",
+            "frame": weights_frame(date=DAYS[:1] * 2, weight=pair),
+            "mapping": lambda bar: {"ABC": pair[0], "XYZ": pair[1]},
+            "array": lambda bar: np.array(pair),
+        }[form]
+        return bl.run_backtest(df, weights, schedule=DAYS[:1])
+
+    assert run(1.0 + 5e-10).fills.height == 2
+    with pytest.raises(WeightsError, match="above max_gross=1"):
+        run(1.0 + 2e-9)
+
+
+# --- functions and parameters ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [({"ABC": 0.5}, "dict"), (np.zeros(2), "ndarray"), (pl.Series([1.0]), "Series")],
+    ids=["dict", "array", "series"],
+)
+def test_factory_that_returns_weights_of_one_bar(made: Any, kind: str):
+    text = refused(WeightsError, frame(), lambda: made)
+    assert text == (
+        f"the weights function returned a {kind}; a function whose first parameter is "
+        "not named 'bar' is called once and must return a column name, a polars "
+        "expression or a frame.\n"
+        "Hint: name its first parameter 'bar' to have it called at each rebalance."
+    )
+
+
+def test_factory_that_returns_nothing():
+    text = refused(WeightsError, frame(), lambda: None)
+    assert text.startswith("the weights function returned ")
+    assert "name its first parameter 'bar'" in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "kind"),
+    [(5, "int"), (None, "NoneType"), ({"ABC": 0.5}, "dict"), (["w"], "list")],
+)
+def test_weights_of_no_known_form(weights: Any, kind: str):
+    assert refused(WeightsError, frame(), weights) == (
+        f"weights_fn is a {kind}; it must be a column name, a polars expression, a "
+        "frame of (timestamp, asset, weight), or a function."
+    )
+
+
+def test_compiled_callback():
+    # What numba.njit returns unless NUMBA_DISABLE_JIT is set.
+    compiled = CPUDispatcher(lambda bar: None)
+    assert refused(WeightsError, frame(), compiled) == (
+        "weights_fn is compiled by numba; compiled callbacks are not supported yet.\n"
+        "Hint: pass the plain Python function."
+    )
+
+
+def test_misspelt_parameter_names_the_nearest():
+    calls = []
+
+    def weights(bar: bl.Bar, lookback: int = 20) -> None:
+        calls.append(bar.t)
+
+    assert refused(WeightsError, frame(), weights, params={"lookbak": 5}) == (
+        "params ['lookbak'] do not fit the weights function, which takes ['lookback']: "
+        "got an unexpected keyword argument 'lookbak'. Did you mean 'lookback'?"
+    )
+    assert calls == []
+
+
+def test_parameter_that_is_missing():
+    recorder = Recorder()
+
+    def weights(bar: bl.Bar, lookback: int) -> None:
+        recorder(bar)
+
+    text = refused(WeightsError, frame(), weights)
+    assert text.startswith(
+        "params [] do not fit the weights function, which takes ['lookback']: "
+        "missing a required argument: 'lookback'."
+    )
+    assert recorder.calls == []
+
+
+def test_parameters_of_weights_that_take_none():
+    assert refused(WeightsError, frame(), "score", params={"n": 3, "m": 1}) == (
+        "params ('n', 'm') have no effect on weights given as a str.\n"
+        "Hint: pass a function of these parameters that returns the weights."
+    )
+
+
+def test_parameters_that_are_no_mapping():
+    with pytest.raises(BarloopError, match="params"):
+        bl.run_backtest(frame(), Recorder(), params=3)
+
+
+# --- settings, schedule, context, window ----------------------------------------------
+
+MAY_NOT_RUN: dict[str, tuple[dict[str, Any], type[BarloopError], str]] = {
+    "config of another type": (
+        {"config": {"initial_cash": 1e5}},
+        ConfigError,
+        "config must be a BacktestConfig, got dict.",
+    ),
+    "value out of range": (
+        {"initial_cash": -1.0},
+        ConfigError,
+        "initial_cash must be greater than 0, got -1.0.",
+    ),
+    "group of another type": (
+        {"commission": 10},
+        ConfigError,
+        "commission must be a Commission, got 10.",
+    ),
+    "scheduled timestamp that is no bar": (
+        {"schedule": ["2021-03-04", "2021-03-06"]},
+        ConfigError,
+        "schedule lists a timestamp that is no bar: no bar at 2021-03-06; the nearest "
+        "are 2021-03-05 and 2021-03-08.",
+    ),
+    "schedule of a number that is not Boolean": (
+        {"schedule": pl.col("date").dt.day()},
+        ConfigError,
+        "the expression of the schedule must give Boolean, got Int8.",
+    ),
+    "schedule of one value": (
+        {"schedule": (pl.col("date") == DAYS[0]).any()},
+        ConfigError,
+        "the expression of the schedule must give one value per bar: 3, got 1.",
+    ),
+    "schedule with nulls": (
+        {
+            "schedule": pl.col("vix") > 1,
+            "context": pl.DataFrame({"date": DAYS[:1], "vix": [1.0]}),
+        },
+        ConfigError,
+        "the expression of the schedule must not be null: 2 of 3 bars are, first at "
+        "2021-03-05.\nHint: add .fill_null(False).",
+    ),
+    "context of one column": (
+        {"context": pl.DataFrame({"date": DAYS})},
+        SchemaError,
+        "the context has no column besides 'date'.",
+    ),
+    "context of text": (
+        {"context": pl.DataFrame({"date": DAYS, "regime": ["bull"] * 3})},
+        SchemaError,
+        "context column 'regime' must be numeric or Boolean, got String.\n"
+        "Hint: drop it with context.drop('regime'), or cast it.",
+    ),
+    "context with a timestamp twice": (
+        {"context": pl.DataFrame({"date": [*DAYS, DAYS[1]], "vix": [1.0] * 4})},
+        SchemaError,
+        "context timestamps must be unique: 1 row repeats an earlier one, first at "
+        "2021-03-05.\nHint: keep one row per timestamp; per-asset columns belong into "
+        "the panel's frame.",
+    ),
+    "context with a null timestamp": (
+        {"context": pl.DataFrame({"date": [DAYS[0], None], "vix": [1.0] * 2})},
+        SchemaError,
+        "context column 'date' must not be null: 1 row is, first row 1.\n"
+        "Hint: drop these rows.",
+    ),
+    "context of integer times": (
+        {"context": pl.DataFrame({"date": [1, 2], "vix": [1.0] * 2})},
+        SchemaError,
+        "the context has times of dtype Int64, the bars have Date.\n"
+        "Hint: give both as dates or both as integers.",
+    ),
+    "start after end": (
+        {"start": "2021-03-08", "end": "2021-03-04"},
+        PanelError,
+        "no bar lies between start='2021-03-08' and end='2021-03-04'; the data runs "
+        "from 2021-03-04 to 2021-03-08.",
+    ),
+    "window between two bars": (
+        {"start": "2021-03-06", "end": "2021-03-07"},
+        PanelError,
+        "no bar lies between start='2021-03-06' and end='2021-03-07'; the data runs "
+        "from 2021-03-04 to 2021-03-08.",
+    ),
+    "misspelt keep": (
+        {"keep": "ful"},
+        ConfigError,
+        "keep must be one of 'metrics', 'equity', 'full', got 'ful'. "
+        "Did you mean 'full'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MAY_NOT_RUN)
+def test_setting_is_refused_before_anything_runs(case: str):
+    settings, error, text = MAY_NOT_RUN[case]
+    recorder = Recorder()
+    assert refused(error, frame(), recorder, **settings) == text
+    assert recorder.calls == []
+
+
+def test_misspelt_setting_names_the_nearest():
+    recorder = Recorder()
+    text = refused(ConfigError, frame(), recorder, inital_cash=1e5)
+    assert text.split("\n")[0] == (
+        "unknown setting 'inital_cash'. Did you mean 'initial_cash'?"
+    )
+    assert recorder.calls == []
+
+
+def test_misspelt_schedule_names_the_nearest():
+    text = refused(ConfigError, frame(), Recorder(), schedule="monthend")
+    assert text.startswith("schedule must be one of 'every_bar', ")
+    assert text.endswith(", got 'monthend'. Did you mean 'month_end'?")
+
+
+def test_schedule_of_a_column_that_is_not_there():
+    text = refused(ConfigError, frame(), Recorder(), schedule=pl.col("vix") > 20)
+    assert text.startswith("the expression of the schedule failed: ")
+    assert text.endswith("Hint: it sees the columns 'date'.")
+
+
+def test_schedule_of_periods_for_integer_times():
+    df = frame().with_columns(pl.col("date").to_physical())
+    text = refused(ConfigError, df, Recorder(), schedule="month_end", bars_per_year=252)
+    assert text == (
+        "schedule 'month_end' needs dates, the times are Int32.\n"
+        'Hint: use "every_bar", a number of bars, or a list of timestamps.'
+    )
+
+
+def test_context_without_a_time_column():
+    context = pl.DataFrame({"vix": [1.0]})
+    text = refused(SchemaError, frame(), Recorder(), context=context)
+    assert text.startswith("no timestamp column found; the columns are 'vix'.")
+
+
+def test_context_of_dates_for_bars_inside_of_days():
+    at_four = pl.col("date").cast(pl.Datetime("us")) + pl.duration(hours=16)
+    context = pl.DataFrame({"date": DAYS, "vix": [1.0] * 3})
+    text = refused(
+        SchemaError, frame().with_columns(at_four), Recorder(), context=context
+    )
+    assert text == (
+        "context times are dates, but the bars have times of day, first 2021-03-04 "
+        "16:00:00: a date does not say when its value is known.\n"
+        "Hint: give the context the Datetime at which each value is known, e.g. "
+        "pl.col('date').cast(pl.Datetime(\"us\")) + pl.duration(hours=16)."
+    )
+
+
+def test_unknown_join_of_a_context():
+    with pytest.raises(ConfigError) as caught:
+        bl.Context(pl.DataFrame({"date": DAYS, "vix": [1.0] * 3}), join="backward")
+    assert str(caught.value) == (
+        "context.join must be one of 'exact', 'asof', got 'backward'."
+    )
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+@pytest.mark.parametrize(
+    ("value", "decisive"),
+    [
+        ("March", 'cannot read the time "March".'),
+        (20210304, "a date, datetime or ISO text is needed, got 20210304."),
+        (dt.datetime(2021, 3, 4, tzinfo=dt.UTC), "the bars have none."),
+    ],
+    ids=["text", "integer", "time zone"],
+)
+def test_start_and_end_that_are_no_times(name: str, value: Any, decisive: str):
+    df = frame().with_columns(pl.col("date").cast(pl.Datetime("us")))
+    recorder = Recorder()
+    assert decisive in refused(SchemaError, df, recorder, **{name: value})
+    assert recorder.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "day"), [("start", "2022-01-01"), ("end", "2020-01-01")]
+)
+def test_window_outside_of_the_data(name: str, day: str):
+    text = refused(PanelError, frame(), Recorder(), **{name: day})
+    assert f"{name}='{day}'" in text
+    assert text.endswith("; the data runs from 2021-03-04 to 2021-03-08.")
+
+
+# --- asking the result for what it does not have --------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keep", "name"),
+    [
+        ("metrics", "equity"),
+        ("metrics", "returns"),
+        ("metrics", "notices"),
+        ("metrics", "fills"),
+        ("equity", "fills"),
+        ("equity", "orders"),
+        ("equity", "positions"),
+        ("equity", "weights"),
+        ("equity", "rebalances"),
+        ("equity", "next_orders"),
+    ],
+)
+def test_frame_that_was_not_kept(keep: str, name: str):
+    result = bl.run_backtest(frame(), lambda bar: {"ABC": 0.5}, keep=keep)
+    with pytest.raises(SimulationError) as caught:
+        getattr(result, name)
+    named = "equity" if name == "returns" else name
+    assert str(caught.value) == (
+        f"result.{named} was not kept: the run had keep={keep!r}.\n"
+        "Hint: run it with keep='full'."
+    )
+
+
+def test_explaining_what_is_not_there():
+    result = bl.run_backtest(frame(), lambda bar: {"ABC": 0.5}, start=DAYS[1])
+    with pytest.raises(PanelError) as caught:
+        result.explain("ABD", DAYS[1])
+    assert str(caught.value) == (
+        "no asset is 'ABD'; the data has 2. Did you mean 'ABC'?"
+    )
+    with pytest.raises(PanelError) as caught:
+        result.explain("ABC", "2021-03-06")
+    assert str(caught.value) == (
+        "no bar at 2021-03-06; the nearest are 2021-03-05 and 2021-03-08."
+    )
+    with pytest.raises(SimulationError) as caught:
+        result.explain("ABC", DAYS[0])
+    assert str(caught.value) == ("2021-03-04 is history: the run starts at 2021-03-05.")

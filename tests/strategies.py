@@ -59,6 +59,7 @@ TEMPERS = {
     "lively": LIVELY,
     "broken": LIVELY + BROKEN,
     "wild": LIVELY * 2 + BROKEN + JUMPS,
+    "no opens": LIVELY[1:4] + BROKEN[3:],
     "doomed": JUMPS * 2 + BROKEN + QUIET[:4],
 }
 FIRST_PRICES = (10.0, 10.0, 20.0, 25.0, 7.0, 3.0, 33.33, 100.0, 12.5, 0.5, 412.07)
@@ -312,7 +313,10 @@ def as_date(timestamp: Any) -> date:
 
 @st.composite
 def asset_rows(
-    draw: st.DrawFn, n_bars: int, tempers: tuple[str, ...]
+    draw: st.DrawFn,
+    n_bars: int,
+    tempers: tuple[str, ...],
+    first_prices: tuple[float, ...],
 ) -> dict[int, dict[str, Any]]:
     """Draw the rows of one asset by bar."""
     temper = TEMPERS[draw(st.sampled_from(tempers))]
@@ -320,7 +324,7 @@ def asset_rows(
         st.lists(st.sampled_from(temper), min_size=n_bars, max_size=n_bars),
         label="moves",
     )
-    last = draw(st.sampled_from(FIRST_PRICES))
+    last = draw(st.sampled_from(first_prices))
     listed, halted, resumed, delisted = draw(life(n_bars))
     rows = {}
     for t, (state, close_move, open_move) in enumerate(moves):
@@ -446,6 +450,7 @@ def worlds(
     max_assets: int = 6,
     partial: bool = True,
     tempers: tuple[str, ...] = tuple(TEMPERS),
+    first_prices: tuple[float, ...] = FIRST_PRICES,
     **fixed: Any,
 ) -> World:
     """Draw a world; `fixed` are options that are not drawn."""
@@ -454,7 +459,7 @@ def worlds(
     names = sorted(draw(st.permutations(NAMES), label="names")[:n_assets])
     rows = {}
     for i in range(n_assets):
-        by_bar = draw(asset_rows(n_bars, tempers), label=names[i])
+        by_bar = draw(asset_rows(n_bars, tempers, first_prices), label=names[i])
         rows.update({(t, i): row for t, row in by_bar.items()})
     fill_holes(rows, n_bars, n_assets)
     limits = draw(options(**fixed), label="options")

@@ -11,6 +11,7 @@ from barloop.limits import Limits
 from barloop.panel import Panel
 from barloop.result import BacktestResult
 from barloop.schedule import Schedule
+from barloop.selection import equal_weight, top_n
 from barloop.weights import partial
 
 __version__ = "0.1.0"
@@ -29,7 +30,9 @@ __all__ = [
     "Slippage",
     "__version__",
     "datasets",
+    "equal_weight",
     "errors",
     "partial",
     "run_backtest",
+    "top_n",
 ]

@@ -94,6 +94,30 @@ def us_equities() -> pl.DataFrame:
     raise FileNotFoundError(msg)
 
 
+def adjusted(bars: pl.DataFrame) -> pl.DataFrame:
+    """Scale raw prices by ``adj_close / close``, so that splits and dividends vanish.
+
+    Parameters
+    ----------
+    bars : DataFrame with ``close``, ``adj_close``
+        And any of ``open``, ``high``, ``low``, ``volume``.
+
+    Returns
+    -------
+    DataFrame
+        Without ``adj_close``: prices times the factor, volume divided by it, so that
+        price times volume stays; null and NaN stay null and NaN.
+    """
+    factor = pl.col("adj_close") / pl.col("close")
+    prices = [name for name in ("open", "high", "low") if name in bars.columns]
+    volume = [name for name in ("volume",) if name in bars.columns]
+    return bars.with_columns(
+        *(pl.col(name) * factor for name in prices),
+        *(pl.col(name) / factor for name in volume),
+        pl.col("adj_close").alias("close"),
+    ).drop("adj_close")
+
+
 def top25() -> Top25:
     """Make the cross-section of the *top 25 by score* example; always the same one.
 

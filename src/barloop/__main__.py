@@ -1,0 +1,7 @@
+"""``python -m barloop`` is the command line."""
+
+import sys
+
+from barloop.cli import main
+
+sys.exit(main())

@@ -15,6 +15,7 @@ from barloop.errors import (
     suggestion,
 )
 from barloop.panel import Panel
+from barloop.schema import listed
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
 
 PRICES = ("open", "high", "low", "close", "volume")
@@ -42,13 +43,17 @@ class History:
     def __call__(self, name: str, n_bars: int) -> FloatPanel:
         """Return the last `n_bars` rows of a price or feature, (n_bars, n_assets)."""
         have = self._t + 1
-        if n_bars < 1:
-            msg = f"history({name!r}, {n_bars!r}): the number of bars must be positive."
+        if not isinstance(n_bars, (int, np.integer)) or n_bars < 1:
+            msg = (
+                f"history({name!r}, {n_bars!r}): the number of bars must be a positive "
+                "integer."
+            )
             raise SimulationError(msg)
         if n_bars > have:
             msg = (
                 f"history({name!r}, {n_bars}) at bar {self._t} "
-                f"({self._panel.show_bar(self._t)}): the past has {have} of them.\n"
+                f"({self._panel.show_bar(self._t)}): only {have:,} "
+                f"{'bar is' if have == 1 else 'bars are'} known.\n"
                 f"Hint: return None until bar.t >= {n_bars - 1}."
             )
             raise SimulationError(msg)
@@ -73,13 +78,13 @@ class ContextView:
         if self._context is None:
             msg = (
                 f"bar.context.{name}: no context was given.\n"
-                "Hint: run_backtest(..., context=frame)."
+                "Hint: give one, run_backtest(..., context=frame)."
             )
             raise UnknownNameError(msg)
         values = self._context.values
         if name not in values:
             msg = (
-                f"the context has no column {name!r}; it has {list(values)}."
+                f"the context has no column {name!r}; it has {listed(values)}."
                 f"{suggestion(name, values)}"
             )
             raise UnknownNameError(msg)
@@ -147,7 +152,7 @@ class Bar:
         ndarray of shape (n_assets,)
             Read-only; NaN where the asset has no row or a null.
         """
-        values: FloatVector = _values(self._panel, name, "bar")[self.t]
+        values: FloatVector = _values(self._panel, name, "bar.feature")[self.t]
         return values
 
     @property
@@ -215,11 +220,23 @@ def _values(panel: Panel, name: str, owner: str) -> FloatPanel:
     try:
         return panel.feature(name)
     except PanelError as error:
-        if name in panel.frame.columns:
-            raise UnknownNameError(str(error)) from None
-        known = [price for price in PRICES if getattr(panel, price) is not None]
-        known += panel.feature_names
-        own = [one for one in dir(Bar) if not one.startswith("_")]
-        near = suggestion(name, [*known, *own] if owner == "bar" else known)
-        msg = f"{owner} has no {name!r}; the data has {', '.join(known)}.{near}"
-        raise UnknownNameError(msg) from None
+        raise UnknownNameError(_unknown(panel, name, owner, error)) from None
+
+
+def _unknown(panel: Panel, name: str, owner: str, error: PanelError) -> str:
+    """Say why a price or feature is not there, and which name may be meant."""
+    keys = {panel.timestamp_name: "bar.timestamp", panel.asset_name: "bar.assets"}
+    if name in keys:
+        return (
+            f"{owner} has no {name!r}: it is a key of the data.\nHint: {keys[name]}."
+        )
+    if name in panel.frame.columns:
+        return str(error)
+    known = [price for price in PRICES if getattr(panel, price) is not None]
+    known += panel.feature_names
+    own = [one for one in dir(Bar) if not one.startswith("_")]
+    if owner != "bar" and name in own:
+        near = f" Did you mean 'bar.{name}'?"
+    else:
+        near = suggestion(str(name), [*known, *own] if owner == "bar" else known)
+    return f"{owner} has no {name!r}; the data has {listed(known)}.{near}"

@@ -18,6 +18,12 @@ from barloop.typing import IndexVector, IntVector
 from barloop.weights import Partial, gross_error, weight_error
 
 
+MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
+PANDAS_HINT = (
+    "\nHint: index the Series by asset, e.g. pd.Series(weights, index=bar.assets)."
+)
+
+
 class DecisionRow:
     """Buffers of one decision, written by `accept`, read by the loop.
 
@@ -77,13 +83,13 @@ class DecisionRow:
         if type(said).__module__.startswith("pandas") and hasattr(said, "index"):
             return self._accept_pandas(said, t)
         msg = (
-            f"the weights function returned a {type(said).__name__} at "
-            f"{self._panel.show_bar(t)}; it must return None, a mapping of asset to "
-            "weight, an array or a Series."
+            "the weights function must return None, a mapping of asset to weight, an "
+            f"array or a Series, got {type(said).__name__} at "
+            f"{self._panel.show_bar(t)}."
         )
         raise WeightsError(msg)
 
-    def _accept_mapping(self, said: Mapping[Any, Any], t: int) -> int:
+    def _accept_mapping(self, said: Mapping[Any, Any], t: int, hint: str = "") -> int:
         index = self._panel.asset_index
         allow_short = self._limits.allow_short
         keeps_zeros = isinstance(said, Partial)
@@ -93,7 +99,7 @@ class DecisionRow:
             try:
                 i = index[asset]
             except (KeyError, TypeError):
-                raise self._unknown(asset, t) from None
+                raise self._unknown(asset, t, hint) from None
             if value is None:
                 value = 0.0
             elif type(value) is not float:
@@ -121,13 +127,15 @@ class DecisionRow:
         if said.shape != (n_assets,):
             msg = (
                 f"the weights function returned {what} of shape {said.shape} at "
-                f"{self._panel.show_bar(t)}; {n_assets} assets need ({n_assets},)."
+                f"{self._panel.show_bar(t)}; the shape must be ({n_assets},), one "
+                "weight per asset of bar.assets."
             )
             raise WeightsError(msg)
         if said.dtype.kind not in "fiu":
+            hint = MARKED_HINT if said.dtype.kind == "b" else ""
             msg = (
-                f"the weights function returned an array of {said.dtype} at "
-                f"{self._panel.show_bar(t)}; weights must be numbers."
+                f"the weights function returned {what} of {said.dtype} at "
+                f"{self._panel.show_bar(t)}; weights must be numbers.{hint}"
             )
             raise WeightsError(msg)
         weight = np.ascontiguousarray(said, dtype=np.float64)
@@ -144,27 +152,31 @@ class DecisionRow:
                 return self._accept_array(said.to_numpy(), t, "a Series")
             filled = said.fill_null(0.0)
             return self._accept_array(filled.to_numpy(), t, "a Series")
+        hint = MARKED_HINT if said.dtype == pl.Boolean else ""
         msg = (
             f"the weights function returned a Series of {said.dtype} at "
-            f"{self._panel.show_bar(t)}; weights must be numbers."
+            f"{self._panel.show_bar(t)}; weights must be numbers.{hint}"
         )
         raise WeightsError(msg)
 
     def _accept_pandas(self, said: Any, t: int) -> int:
         if said.ndim != 1:
             msg = (
-                f"the weights function returned a {type(said).__name__} at "
-                f"{self._panel.show_bar(t)}; of pandas it may return a Series by asset."
+                "of pandas, the weights function may return a Series by asset, got "
+                f"{type(said).__name__} at {self._panel.show_bar(t)}."
             )
             raise WeightsError(msg)
         if not said.index.is_unique:
             twice = said.index[said.index.duplicated()][0]
             msg = (
                 "the weights must name an asset once: "
-                f"{twice!r} stands twice at {self._panel.show_bar(t)}."
+                f"{twice!r} stands twice at {self._panel.show_bar(t)}.\n"
+                "Hint: add them up, e.g. weights.groupby(level=0).sum()."
             )
             raise WeightsError(msg)
-        return self._accept_mapping(said.to_dict(), t)
+        numbered = said.index.dtype.kind in "iu"
+        hint = PANDAS_HINT if numbered else ""
+        return self._accept_mapping(said.to_dict(), t, hint)
 
     def _nothing(self, said: pl.Series, t: int) -> int:
         if len(said) != self._panel.n_assets:
@@ -193,12 +205,13 @@ class DecisionRow:
             raise weight_error(self._panel, t, row, float(weight[row]))
         return Decision.COMPLETE
 
-    def _unknown(self, asset: Any, t: int) -> WeightsError:
+    def _unknown(self, asset: Any, t: int, hint: str) -> WeightsError:
         known = [str(one) for one in self._panel.asset_values]
         near = suggestion(asset, known) if isinstance(asset, str) else ""
         return WeightsError(
             f"the weights at {self._panel.show_bar(t)} name an unknown asset "
-            f"{asset!r}; the data has {len(known)} assets.{near}"
+            f"{asset!r}; the data has {len(known):,} "
+            f"{'asset' if len(known) == 1 else 'assets'}.{near}{hint}"
         )
 
     def _number(self, value: Any, i: int, t: int) -> float:

@@ -89,7 +89,10 @@ class BacktestConfig:
         for name, kind in _GROUPS.items():
             value = getattr(self, name)
             if not isinstance(value, kind):
-                msg = f"{name} must be of type {kind.__name__}, got {value!r}."
+                msg = (
+                    f"{name} must be of type {kind.__name__}, got {value!r}.\n"
+                    f"Hint: {name}={kind.__name__}(...)."
+                )
                 raise ConfigError(msg)
 
     def __eq__(self, other: object) -> bool:
@@ -228,9 +231,11 @@ _PATHS = [
 def _require_path(path: str) -> None:
     if path in _PATHS:
         return
-    tail = path.rpartition(".")[2]
-    same = [repr(known) for known in _PATHS if known.endswith(f".{tail}")]
-    near = f" Did you mean {' or '.join(same)}?" if same else suggestion(path, _PATHS)
+    tail = str(path).rpartition(".")[2]
+    same = [known for known in _PATHS if known.endswith(f".{tail}")]
+    near = suggestion(str(path), same or _PATHS)
+    if same and not (near and "." in path):
+        near = f" Did you mean {' or '.join(map(repr, same))}?"
     msg = f"unknown setting {path!r}.{near}\nKnown settings: {', '.join(_PATHS)}."
     raise ConfigError(msg)
 

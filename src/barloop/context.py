@@ -18,6 +18,7 @@ from barloop.schema import (
     are,
     check_time_dtype,
     find_time_column,
+    listed,
     n_rows,
     show,
     to_frame,
@@ -99,8 +100,7 @@ def align(
     if not isinstance(context, Context):
         context = Context(context)
     frame: pl.DataFrame = context.frame
-    known = timestamp_name if timestamp_name in frame.columns else None
-    name = find_time_column(frame, known)
+    name = _time_column(frame, timestamp_name)
     _check_values(frame, name)
     times = _bar_times(frame[name], panel_timestamps)
     if context.join == "exact":
@@ -119,12 +119,33 @@ def align(
     return AlignedContext(values, tuple(gap for gap in gaps if gap is not None))
 
 
+def _time_column(frame: pl.DataFrame, timestamp_name: str) -> str:
+    if timestamp_name in frame.columns:
+        return timestamp_name
+    try:
+        return find_time_column(frame)
+    except SchemaError as error:
+        msg = (
+            f"the context needs the time column {timestamp_name!r} of the data; it has "
+            f"the columns {listed(frame.columns)}.\n"
+            "Hint: give its time column this name."
+        )
+        raise SchemaError(msg) from error
+
+
 def _check_values(frame: pl.DataFrame, time_name: str) -> None:
     if frame.height == 0:
-        msg = "the context has no rows."
+        msg = (
+            "the context has no rows.\n"
+            "Hint: a filter may have removed them all; without values, leave context "
+            "out."
+        )
         raise SchemaError(msg)
     if frame.width == 1:
-        msg = f"the context has no column besides {time_name!r}."
+        msg = (
+            f"the context has no column besides {time_name!r}.\n"
+            "Hint: add the columns that bar.context is to have."
+        )
         raise SchemaError(msg)
     for name, dtype in frame.schema.items():
         if name == time_name or dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
@@ -139,7 +160,7 @@ def _check_values(frame: pl.DataFrame, time_name: str) -> None:
 def _bar_times(times: pl.Series, bars: pl.Series) -> pl.Series:
     """Return the context's times in the dtype of the bars, checked."""
     name = times.name
-    check_time_dtype(name, times.dtype)
+    check_time_dtype(name, times.dtype, "context column")
     n_null = times.null_count()
     if n_null:
         msg = (

@@ -11,7 +11,7 @@ import polars as pl
 from barloop.checks import require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
 from barloop.context import AlignedContext, Context, align
-from barloop.errors import PanelError
+from barloop.lookup import empty_range
 from barloop.metrics import infer_bars_per_year
 from barloop.panel import Panel
 from barloop.result import BacktestResult, result_of
@@ -139,11 +139,7 @@ def prepare(
     panel = df if isinstance(df, Panel) else Panel.from_frame(df)
     first_bar, stop_bar = panel.bar_range(start, end)
     if first_bar >= stop_bar:
-        msg = (
-            f"no bar lies between start={start!r} and end={end!r}; the data runs from "
-            f"{panel.show_bar(0)} to {panel.show_bar(panel.n_bars - 1)}."
-        )
-        raise PanelError(msg)
+        raise empty_range(panel.timestamps, start, end)
     if stop_bar < panel.n_bars:
         panel = panel.truncate(stop_bar)
     aligned: AlignedContext | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from barloop.errors import PanelError
+from barloop.errors import PanelError, SchemaError
 from barloop.layout import number_values
 from barloop.schema import TEXT_TYPES, is_index_integer, show
 from barloop.times import as_bar_times, day_start, parse_time
@@ -88,7 +88,7 @@ def timestamp_codes(known: pl.Series, values: pl.Series, what: str) -> IntVector
     values : Series
         Dates, datetimes or integers to look up.
     what : str
-        Where they come from, for messages.
+        Where they come from, for messages; the name of a column in quotes.
 
     Returns
     -------
@@ -148,16 +148,62 @@ def bar_range(bars: pl.Series, start: Any, end: Any) -> tuple[int, int]:
     -------
     (int, int)
         First bar, and one after the last bar; the same when no bar lies between.
+
+    Raises
+    ------
+    SchemaError
+        If one of them is no time, or cannot be compared with the bars; names it.
     """
-    first = 0 if start is None else _span(bars, parse_time(start, bars))[0]
-    stop = len(bars) if end is None else _span(bars, parse_time(end, bars))[1]
+    first = 0 if start is None else _span(bars, _parsed("start", start, bars))[0]
+    stop = len(bars) if end is None else _span(bars, _parsed("end", end, bars))[1]
     return first, max(first, stop)
+
+
+def empty_range(bars: pl.Series, start: Any, end: Any) -> PanelError:
+    """Describe a `start` and an `end` between which no bar lies.
+
+    Parameters
+    ----------
+    bars : Series
+        Timestamps of the panel.
+    start, end : date, datetime, str in ISO form, int, or None
+        As given to `bar_range`, which accepted them.
+
+    Returns
+    -------
+    PanelError
+        To be raised by the caller; says which of the two is wrong.
+    """
+    low = None if start is None else parse_time(start, bars)
+    high = None if end is None else parse_time(end, bars)
+    first = 0 if start is None else _span(bars, low)[0]
+    stop = len(bars) if end is None else _span(bars, high)[1]
+    if first == len(bars):
+        what = f"start={show(low)} lies after the last bar"
+    elif stop == 0:
+        what = f"end={show(high)} lies before the first bar"
+    elif first > stop or (type(low) is type(high) and low > high):
+        what = f"start={show(low)} lies after end={show(high)}"
+    else:
+        what = f"no bar lies between start={show(low)} and end={show(high)}"
+    runs = f"the data runs from {show(bars[0])} to {show(bars[-1])}"
+    return PanelError(f"{what}; {runs}.")
+
+
+def _parsed(name: str, value: Any, bars: pl.Series) -> Any:
+    try:
+        return parse_time(value, bars)
+    except SchemaError as error:
+        msg = f"{name}: {error}"
+        raise SchemaError(msg) from error
 
 
 def _span(bars: pl.Series, moment: Any) -> tuple[int, int]:
     """Return the first bar at or after `moment`, and the first one after it."""
     if isinstance(bars.dtype, pl.Datetime) and not isinstance(moment, datetime):
         low = _search(bars, day_start(moment, bars), "left")
+        if moment == date.max:
+            return low, len(bars)
         return low, _search(bars, day_start(moment + timedelta(days=1), bars), "left")
     if bars.dtype == pl.Date and isinstance(moment, datetime):
         # A bar of a date lies at its midnight, as everywhere else.
@@ -169,4 +215,9 @@ def _span(bars: pl.Series, moment: Any) -> tuple[int, int]:
 
 
 def _search(bars: pl.Series, moment: Any, side: Any) -> int:
-    return int(bars.search_sorted(pl.Series([moment], dtype=bars.dtype), side)[0])
+    try:
+        key = pl.Series([moment], dtype=bars.dtype)
+    except (TypeError, OverflowError, pl.exceptions.InvalidOperationError):
+        # The dtype does not reach so far: nanoseconds end in 2262, UInt8 at 255.
+        return 0 if moment < bars[0] else len(bars)
+    return int(bars.search_sorted(key, side)[0])

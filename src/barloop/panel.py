@@ -356,7 +356,7 @@ class Panel:
         SchemaError
             If they cannot be compared with the bars.
         """
-        return timestamp_codes(self.all_timestamps, timestamps, timestamps.name)
+        return timestamp_codes(self.all_timestamps, timestamps, repr(timestamps.name))
 
     def timestamp_at(self, t: int) -> Any:
         """Return the timestamp of bar `t` as a Python value."""

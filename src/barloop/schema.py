@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -167,14 +167,14 @@ def find_columns(
     for name, found in prices.items():
         if len(found) > 1:
             msg = (
-                f"more than one column could be {name}: {_listed(found)}.\n"
+                f"more than one column could be {name}: {listed(found)}.\n"
                 "Hint: rename or drop all but one."
             )
             raise SchemaError(msg)
     if not prices["close"]:
         likely = (name for name in frame.columns if "clos" in name.lower())
         msg = (
-            f"no column is named close; the columns are {_listed(frame.columns)}.\n"
+            f"no column is named close; the columns are {listed(frame.columns)}.\n"
             "Hint: rename the column of prices, e.g. "
             f'df.rename({{"{next(likely, "price")}": "close"}}).'
         )
@@ -240,7 +240,7 @@ def _find(
             return given
         msg = (
             f"the {meaning} column {given!r} does not exist; the columns are "
-            f"{_listed(frame.columns)}.{suggestion(str(given), frame.columns)}"
+            f"{listed(frame.columns)}.{suggestion(str(given), frame.columns)}"
         )
         raise SchemaError(msg)
     found = _candidates(frame, usual)
@@ -248,13 +248,13 @@ def _find(
         return found[0]
     if found:
         msg = (
-            f"more than one column could be the {meaning}: {_listed(found)}.\n"
+            f"more than one column could be the {meaning}: {listed(found)}.\n"
             f"Hint: say which one, Panel.from_frame(df, {meaning}={found[0]!r}), or "
             "drop the others."
         )
         raise SchemaError(msg)
     msg = (
-        f"no {meaning} column found; the columns are {_listed(frame.columns)}.\n"
+        f"no {meaning} column found; the columns are {listed(frame.columns)}.\n"
         f"Hint: rename it, or use Panel.from_frame(df, {meaning}=...); found by "
         f"themselves are {', '.join(usual)}."
     )
@@ -281,7 +281,11 @@ def check_keys(frame: pl.DataFrame, columns: Columns) -> None:
         If the frame is empty, or a key has another dtype or is null.
     """
     if frame.height == 0:
-        msg = "the frame has no rows."
+        msg = (
+            "the frame has no rows.\n"
+            "Hint: a filter or a join may have removed them all; one row per timestamp "
+            "and asset is needed."
+        )
         raise SchemaError(msg)
     check_time_dtype(columns.timestamp, frame.schema[columns.timestamp])
     dtype = frame.schema[columns.asset]
@@ -326,7 +330,9 @@ def is_index_integer(dtype: pl.DataType) -> bool:
     return dtype in INDEX_INTEGERS
 
 
-def check_time_dtype(name: str, dtype: pl.DataType) -> None:
+def check_time_dtype(
+    name: str, dtype: pl.DataType, what: str = "time column"
+) -> None:
     """Raise SchemaError unless `dtype` can be the time of bars.
 
     Parameters
@@ -335,6 +341,8 @@ def check_time_dtype(name: str, dtype: pl.DataType) -> None:
         Column, for the message.
     dtype : DataType
         Its dtype; accepted are Date, Datetime and integers of up to 64 bits.
+    what : str, default "time column"
+        What the column is, for the message.
     """
     if dtype == pl.Date or isinstance(dtype, pl.Datetime) or is_index_integer(dtype):
         return
@@ -343,7 +351,7 @@ def check_time_dtype(name: str, dtype: pl.DataType) -> None:
         pl.Time: "a time of day names no bar; join it with the date",
     }.get(dtype.base_type(), "cast it to pl.Date or pl.Datetime")
     msg = (
-        f"time column {name!r} must be Date, Datetime or an integer, got {dtype}.\n"
+        f"{what} {name!r} must be Date, Datetime or an integer, got {dtype}.\n"
         f"Hint: {how}."
     )
     raise SchemaError(msg)
@@ -397,7 +405,20 @@ def are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Write names as messages list them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of columns.
+
+    Returns
+    -------
+    str
+        Quoted, with commas between; of many the first 20 and how many more.
+    """
+    names = list(names)
     shown = ", ".join(repr(name) for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
 

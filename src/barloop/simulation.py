@@ -72,7 +72,7 @@ class Simulation:
         self._callback: WeightsCallback | None = None
         self._row: DecisionRow | None = None
         market_open = panel.close if panel.open is None else panel.open
-        self._market = Market(market_open, panel.close)
+        self.market = Market(market_open, panel.close)
         if isinstance(weights, WeightRows):
             packed = pack(weights, panel, is_rebalance, config.limits)
             self._decisions = Decisions(
@@ -87,7 +87,7 @@ class Simulation:
                 self._row.asset,
                 self._row.weight,
             )
-        self._options = option_vector(config, asks=self._callback is not None)
+        self.options = option_vector(config, asks=self._callback is not None)
 
     def reset(self, *, keep_log: bool) -> None:
         """Stand before the first bar with cash only.
@@ -138,9 +138,9 @@ class Simulation:
         while True:
             status = advance(
                 n_bars,
-                self._market,
+                self.market,
                 self._decisions,
-                self._options,
+                self.options,
                 self.state,
                 self.log,
                 self.bars,

@@ -24,7 +24,7 @@ def as_bar_times(values: pl.Series, bars: pl.Series, what: str) -> pl.Series:
     bars : Series
         Timestamps of a panel.
     what : str
-        Where `values` come from, for messages.
+        Where `values` come from, for messages; the name of a column in quotes.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def as_bar_times(values: pl.Series, bars: pl.Series, what: str) -> pl.Series:
         with times without one.
     """
     have, want = values.dtype, bars.dtype
-    check_time_dtype(what, have)
+    check_time_dtype(values.name, have)
     if have == want:
         return values
     if is_index_integer(have) and is_index_integer(want):
@@ -70,7 +70,7 @@ def _equal_only(values: pl.Series, cast: pl.Series) -> pl.Series:
 
 
 def _refuse(what: str, have: pl.DataType, want: pl.DataType, how: str) -> None:
-    msg = f"{what!r} has times of dtype {have}, the bars have {want}.\nHint: {how}."
+    msg = f"{what} has times of dtype {have}, the bars have {want}.\nHint: {how}."
     raise SchemaError(msg)
 
 
@@ -142,7 +142,8 @@ def plain_moment(value: Any) -> date | datetime | int | None:
         except ValueError:
             return None
     is_time = isinstance(value, (date, int)) and not isinstance(value, bool)
-    return value if is_time else None
+    # NaT of pandas is a datetime that is not equal to itself.
+    return value if is_time and value == value else None
 
 
 def _in_zone(value: datetime, dtype: pl.DataType) -> datetime:

@@ -18,6 +18,7 @@ from barloop.schema import (
     are,
     find_asset_column,
     find_time_column,
+    listed,
     n_rows,
     show,
     to_frame,
@@ -31,6 +32,10 @@ from barloop.typing import (
 )
 
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
+
+CALLBACK_HINT = (
+    "Hint: name its first parameter 'bar' to have it called at each rebalance."
+)
 
 
 class Partial(Mapping[Any, float]):
@@ -126,7 +131,7 @@ def resolve_weights(
         if given:
             names = ", ".join(map(repr, given))
             msg = (
-                f"params ({names}) have no effect on weights given as a "
+                f"params ({names}) have no effect on weights of type "
                 f"{type(weights_fn).__name__}.\n"
                 "Hint: pass a function of these parameters that returns the weights."
             )
@@ -134,8 +139,9 @@ def resolve_weights(
         return _columnar_rows(weights_fn, panel)
     if not callable(weights_fn):
         msg = (
-            f"weights_fn is a {type(weights_fn).__name__}; it must be a column name, "
-            "a polars expression, a frame of (timestamp, asset, weight), or a function."
+            "weights_fn must be a column name, a polars expression, a frame of "
+            "(timestamp, asset, weight), or a function, got "
+            f"{type(weights_fn).__name__}."
         )
         raise WeightsError(msg)
     if hasattr(weights_fn, "py_func"):
@@ -151,10 +157,9 @@ def resolve_weights(
     made = weights_fn(**given)
     if not _is_columnar(made):
         msg = (
-            f"the weights function returned a {type(made).__name__}; a function whose "
-            "first parameter is not named 'bar' is called once and must return a "
-            "column name, a polars expression or a frame.\n"
-            "Hint: name its first parameter 'bar' to have it called at each rebalance."
+            "a weights function whose first parameter is not named 'bar' is called "
+            "once and must return a column name, a polars expression or a frame, got "
+            f"{type(made).__name__}.\n{CALLBACK_HINT}"
         )
         raise WeightsError(msg)
     return _columnar_rows(made, panel)
@@ -183,9 +188,12 @@ def _require_parameters(
     except TypeError as error:
         named = [p.name for p in parameters if p.name != "bar"]
         near = "".join(suggestion(name, named) for name in given if name not in named)
+        unbound = not first and parameters and parameters[0].name not in given
+        hint = f"\n{CALLBACK_HINT}" if unbound else ""
         msg = (
-            f"params {list(given)} do not fit the weights function, which takes "
-            f"{named}: {error}.{near}"
+            "params do not fit the weights function: it takes "
+            f"{listed(named) or 'none'}, given are {listed(given) or 'none'} "
+            f"({error}).{near}{hint}"
         )
         raise WeightsError(msg) from error
 
@@ -195,11 +203,12 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
         frame = panel.frame
         if weights not in frame.columns:
             msg = (
-                f"no column is named {weights!r}; the frame has {frame.columns}."
+                f"no column is named {weights!r}; the frame has "
+                f"{listed(frame.columns)}."
                 f"{suggestion(weights, frame.columns)}"
             )
             raise WeightsError(msg)
-        series = _numbers(frame[weights], f"weights in column {weights!r}")
+        series = _numbers(frame[weights], f"weights in column {weights!r}", panel)
         return _dense_rows(panel.column(series), series, frame, panel)
     if isinstance(weights, pl.Expr):
         frame = panel.sorted_frame()
@@ -210,21 +219,25 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
             raise WeightsError(msg) from error
         if made.height != frame.height:
             msg = (
-                f"the weights expression gave {made.height:,} for "
+                f"the weights expression gave {made.height:,} "
+                f"{'value' if made.height == 1 else 'values'} for "
                 f"{n_rows(frame.height)}; it must give one per row.\n"
                 "Hint: spread a value over the rows, e.g. with .over(...)."
             )
             raise WeightsError(msg)
-        series = _numbers(made["weight"], "weights of the expression")
+        series = _numbers(made["weight"], "weights of the expression", panel)
         return _dense_rows(panel.sorted_column(series), series, frame, panel)
     return _rows_of_frame(to_frame(weights), panel)
 
 
-def _numbers(series: pl.Series, what: str) -> pl.Series:
+def _numbers(series: pl.Series, what: str, panel: Panel) -> pl.Series:
     if not (series.dtype.is_numeric() or series.dtype == pl.Null):
         hint = ""
         if series.dtype == pl.Boolean:
-            hint = "\nHint: choose with it, e.g. equal_weight of the names it marks."
+            hint = (
+                "\nHint: equal_weight(..., over="
+                f"{panel.timestamp_name!r}) gives the assets it marks equal weights."
+            )
         msg = f"{what} must be numbers, got {series.dtype}.{hint}"
         raise WeightsError(msg)
     return series.cast(pl.Float64)
@@ -249,15 +262,16 @@ def _dense_rows(
 
 def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
     time_name, asset_name, weight_name = _weight_columns(frame, panel)
-    weight = _numbers(frame[weight_name], f"weights in column {weight_name!r}")
+    weight = _numbers(frame[weight_name], f"weights in column {weight_name!r}", panel)
     try:
         bar = panel.timestamp_codes(frame[time_name])
         asset = panel.asset_codes(frame[asset_name])
     except (SchemaError, PanelError) as error:
         msg = f"the keys of the weights do not fit the data: {error}"
         raise WeightsError(msg) from error
-    _require_known(frame, bar, time_name, asset_name, time_name)
-    _require_known(frame, asset, time_name, asset_name, asset_name)
+    keys = (time_name, asset_name)
+    _require_known(frame, bar, keys, time_name, panel.timestamp_name)
+    _require_known(frame, asset, keys, asset_name, panel.asset_name)
     values = weight.to_numpy()
     inside = bar < panel.n_bars
     if not inside.all():
@@ -293,14 +307,16 @@ def _rows_of_frame(frame: pl.DataFrame, panel: Panel) -> WeightRows:
 
 
 def _require_known(
-    frame: pl.DataFrame, codes: IntVector, time_name: str, asset_name: str, column: str
+    frame: pl.DataFrame, codes: IntVector, keys: tuple[str, str], column: str, own: str
 ) -> None:
     unknown = np.flatnonzero(codes < 0)
     if unknown.size == 0:
         return
     row = int(unknown[0])
+    time_name, asset_name = keys
     what = "a timestamp" if column == time_name else "an asset"
-    hint = f"Hint: drop these rows, e.g. weights.join(data, on={column!r}, how='semi')."
+    on = f"on={own!r}" if column == own else f"left_on={column!r}, right_on={own!r}"
+    hint = f"Hint: drop these rows, e.g. weights.join(data, {on}, how='semi')."
     if frame[column][row] is None:
         hint = f"Hint: {column!r} is null there; drop these rows."
     msg = (
@@ -321,7 +337,8 @@ def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
     except SchemaError as error:
         msg = (
             f"a weights frame needs the columns {panel.timestamp_name!r} and "
-            f"{panel.asset_name!r} of the data and a weight; it has {frame.columns}."
+            f"{panel.asset_name!r} of the data and a weight; it has "
+            f"{listed(frame.columns)}."
         )
         raise WeightsError(msg) from error
     rest = [c for c in frame.columns if c not in (time_name, asset_name)]
@@ -332,7 +349,7 @@ def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
         return time_name, asset_name, named[0]
     msg = (
         "a weights frame has a time column, an asset column and a column named "
-        f"'weight', got {frame.columns}."
+        f"'weight', got {listed(frame.columns)}."
     )
     raise WeightsError(msg)
 
@@ -470,7 +487,7 @@ def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> Weights
         To be raised by the caller.
     """
     return WeightsError(
-        f"the absolute weights at {panel.show_bar(bar)} sum to {gross:.9g}, above "
-        f"max_gross={limits.max_gross:g}.\n"
+        f"the absolute weights at {panel.show_bar(bar)} sum to {gross:.12g}, above "
+        f"max_gross={limits.max_gross:.12g}.\n"
         "Hint: scale them down, or raise limits=Limits(max_gross=...)."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from barloop._jit import kernel
+from barloop._jit import subkernel
 from barloop._kernels.buffers import (
     BUYS,
     FINAL_QUANTITY,
@@ -29,7 +29,7 @@ BISECTIONS = 64
 """Halvings of [0, 1]: more than the bits of a float64 fraction."""
 
 
-@kernel
+@subkernel
 def buy_cost(
     quantity: float,  # units, >= 0
     base: float,  # currency per unit
@@ -43,7 +43,7 @@ def buy_cost(
     return value + max(commission, options[Option.COMMISSION_MINIMUM])  # type: ignore[no-any-return]
 
 
-@kernel
+@subkernel
 def affordable_factor(
     t: int,
     available: float,  # currency above the floor, before the opening buys
@@ -80,7 +80,7 @@ def affordable_factor(
     return low
 
 
-@kernel
+@subkernel
 def hand_out_lots(
     t: int,
     available: float,  # currency above the floor, before the opening buys
@@ -138,7 +138,7 @@ def hand_out_lots(
                 left -= more
 
 
-@kernel
+@subkernel
 def size_opening_buys(
     t: int,
     floor: float,  # currency
@@ -164,43 +164,42 @@ def size_opening_buys(
     minimum = options[Option.COMMISSION_MINIMUM]
     # Try the whole of it with the arithmetic of the books: what fits is not touched.
     left = state.cash[0]
-    for b in range(n_buys):
-        k = buys[b]
-        traded = wanted[k] * (price[t, waiting[k]] * slipped)
-        left -= traded + max(traded * rate, minimum)
-    if left >= floor:
-        return
-
-    available = state.cash[0] - floor
-    unit = slipped * (1.0 + rate)
     needed = 0.0
     reserved = 0.0
     for b in range(n_buys):
         k = buys[b]
         i = waiting[k]
-        base = price[t, i]
+        paid = price[t, i] * slipped
+        traded = wanted[k] * paid
+        left -= traded + max(traded * rate, minimum)
         cover = max(-position[i], 0.0)
-        needed += (wanted[k] - cover) * base * unit
-        reserved += cover * base * unit
-    factor = min(max((available - reserved) / needed, 0.0), 1.0) * (1.0 - CASH_MARGIN)
+        needed += (wanted[k] - cover) * paid
+        reserved += cover * paid
+    if left >= floor:
+        return
+
+    available = state.cash[0] - floor
+    factor = (available / (1.0 + rate) - reserved) / needed
+    factor = min(max(factor, 0.0), 1.0) * (1.0 - CASH_MARGIN)
     if minimum > 0.0:
         factor = affordable_factor(t, available, factor, n_buys, price, options, state)
-    for b in range(n_buys):
-        k = buys[b]
-        cover = max(-position[waiting[k]], 0.0)
-        final[k] = cover + factor * (wanted[k] - cover)
-    if int(options[Option.ROUNDING]) != Rounding.FRACTIONAL:
+    whole = int(options[Option.ROUNDING]) != Rounding.FRACTIONAL
+    if whole:
         hand_out_lots(t, available, factor, n_buys, price, options, state)
-    if factor >= 1.0 - NOTICEABLE:
-        return
-    bars[BarField.SCALE, t] = min(bars[BarField.SCALE, t], factor)
     least = options[Option.MIN_TRADE_VALUE]
+    noticeable = factor < 1.0 - NOTICEABLE
+    if noticeable:
+        bars[BarField.SCALE, t] = min(bars[BarField.SCALE, t], factor)
     for b in range(n_buys):
         k = buys[b]
         i = waiting[k]
-        reasons = 1 << Reason.SCALED_TO_CASH
-        if final[k] * price[t, i] < least:
-            final[k] = max(-position[i], 0.0)
-            reasons |= 1 << Reason.BELOW_MIN_TRADE_VALUE
-        if order_of[k] >= 0:
-            log.codes[OrderField.REASONS, order_of[k]] |= reasons
+        cover = max(-position[i], 0.0)
+        if not whole:
+            final[k] = cover + factor * (wanted[k] - cover)
+        if noticeable:
+            reasons = 1 << Reason.SCALED_TO_CASH
+            if final[k] * price[t, i] < least:
+                final[k] = cover
+                reasons |= 1 << Reason.BELOW_MIN_TRADE_VALUE
+            if order_of[k] >= 0:
+                log.codes[OrderField.REASONS, order_of[k]] |= reasons

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from barloop._jit import kernel
+from barloop._jit import subkernel
 from barloop._kernels.buffers import (
     BUYS,
     COVERS,
@@ -39,7 +39,7 @@ from barloop.enums import (
 from barloop.typing import FloatBlock, FloatVector
 
 
-@kernel
+@subkernel
 def book(
     t: int,
     i: int,
@@ -77,18 +77,19 @@ def book(
     n = state.counters[Counter.N_FILLS]
     state.counters[Counter.N_FILLS] = n + 1
     if log.codes.shape[1] > 0:
-        log.codes[FillField.BAR, n] = t
-        log.codes[FillField.ASSET, n] = i
-        log.codes[FillField.ORDER, n] = order
-        log.codes[FillField.REASON, n] = reason
-        log.values[FillField.QUANTITY, n] = quantity
-        log.values[FillField.PRICE, n] = price
-        log.values[FillField.COMMISSION, n] = commission
+        row = np.uint32(n)
+        log.codes[FillField.BAR, row] = t
+        log.codes[FillField.ASSET, row] = i
+        log.codes[FillField.ORDER, row] = order
+        log.codes[FillField.REASON, row] = reason
+        log.values[FillField.QUANTITY, row] = quantity
+        log.values[FillField.PRICE, row] = price
+        log.values[FillField.COMMISSION, row] = commission
         if order >= 0:
-            log.values[OrderField.FILLED, order] += quantity
+            log.values[OrderField.FILLED, np.uint32(order)] += quantity
 
 
-@kernel
+@subkernel
 def merge_held(n_waiting: int, state: Book) -> None:
     """Bring the sorted list of held assets up to date after the fills of a step.
 
@@ -102,19 +103,19 @@ def merge_held(n_waiting: int, state: Book) -> None:
     n_assets = position.shape[0]
     h = w = n = 0
     while h < n_held or w < n_waiting:
-        of_held = held[h] if h < n_held else n_assets
-        of_waiting = waiting[w] if w < n_waiting else n_assets
-        i = min(of_held, of_waiting)
+        of_held = held[np.uint32(h)] if h < n_held else n_assets
+        of_waiting = waiting[np.uint32(w)] if w < n_waiting else n_assets
+        i = np.uint32(min(of_held, of_waiting))
         h += int(of_held == i)
         w += int(of_waiting == i)
-        merged[n] = i
+        merged[np.uint32(n)] = i
         n += int(position[i] != 0.0)
     for h in range(n):
         held[h] = merged[h]
     state.counters[Counter.N_HELD] = n
 
 
-@kernel
+@subkernel
 def fill_orders(
     t: int,
     market: Market,
@@ -125,6 +126,8 @@ def fill_orders(
 ) -> None:
     """Fill what waits: sells, then covers, then opening buys, each in asset order."""
     n_waiting = state.counters[Counter.N_WAITING]
+    # Unsigned, because numba tests every signed index for "from the end".
+    now = np.uint32(t)
     close = market.close
     price = close
     if int(options[Option.FILL_TIMING]) == FillTiming.NEXT_OPEN:
@@ -145,8 +148,8 @@ def fill_orders(
         value = 0.0
         for h in range(state.counters[Counter.N_HELD]):
             i = state.lists[HELD, h]
-            base = price[t, i]
-            if not (base > 0.0 and close[t, i] > 0.0):
+            base = price[now, i]
+            if not (base > 0.0 and close[now, i] > 0.0):
                 base = state.floats[AssetField.LAST_CLOSE, i]
             value += position[i] * base
         floor = -options[Option.MAX_BORROWING] * (state.cash[0] + value)
@@ -162,7 +165,7 @@ def fill_orders(
         quantity = wanted[k]
         final[k] = quantity
         # NaN fails both tests.  A row without a close is no bar, whatever its open.
-        if not (price[t, i] > 0.0 and close[t, i] > 0.0):
+        if not (price[now, i] > 0.0 and close[now, i] > 0.0):
             final[k] = math.nan
             n_missing += 1
             if order_of[k] >= 0:
@@ -170,9 +173,9 @@ def fill_orders(
             continue
         is_sell = quantity < 0.0
         is_cover = (position[i] < 0.0) & (position[i] + quantity <= 0.0) & ~is_sell
-        sells[n_sells] = k
-        covers[n_covers] = k
-        buys[n_buys] = k
+        sells[np.uint32(n_sells)] = k
+        covers[np.uint32(n_covers)] = k
+        buys[np.uint32(n_buys)] = k
         n_sells += int(is_sell)
         n_covers += int(is_cover)
         n_buys += int(not (is_sell | is_cover))
@@ -188,18 +191,18 @@ def fill_orders(
             places, n = buys, n_buys
             side = slippage
             if n > 0:
-                size_opening_buys(t, floor, n, price, options, state, log, bars)
+                size_opening_buys(now, floor, n, price, options, state, log, bars)
         for p in range(n):
             k = places[p]
             i = waiting[k]
             quantity = final[k]
             if quantity == 0.0:
                 continue
-            base = price[t, i]
+            base = price[now, i]
             filled_at = base * (1.0 + side)
             before = position[i]
             book(
-                t,
+                now,
                 i,
                 quantity,
                 base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from barloop._jit import kernel
+from barloop._jit import kernel, subkernel
 from barloop._kernels.buffers import (
     HELD,
     LAST_SEEN,
@@ -32,7 +32,7 @@ from barloop.enums import (
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
 
 
-@kernel
+@subkernel
 def mark(
     t: int,
     close: FloatPanel,  # (n_bars, n_assets) NaN where there is no bar
@@ -45,11 +45,12 @@ def mark(
     seen = state.codes[LAST_SEEN]
     held = state.lists[HELD]
     n_held = state.counters[Counter.N_HELD]
+    now = np.uint32(t)
     value = 0.0
     gross = 0.0
     for h in range(n_held):
         i = held[h]
-        price = close[t, i]
+        price = close[now, i]
         if not price > 0.0:
             price = last_close[i]
             # Counted once a bar, not again when the mark is redone.
@@ -70,7 +71,7 @@ def mark(
     return equity  # type: ignore[no-any-return]
 
 
-@kernel
+@subkernel
 def close_the_books(
     t: int,
     options: FloatVector,
@@ -86,6 +87,7 @@ def close_the_books(
     state.counters[Counter.N_WAITING] = 0
     free = 0.0
     no_order = int(np.int64(-1))
+    now = np.uint32(t)
     tracks = options[Option.TRACK_ENTRIES] != 0.0
     for h in range(state.counters[Counter.N_HELD]):
         i = state.lists[HELD, h]
@@ -93,7 +95,7 @@ def close_the_books(
         quantity = -state.floats[AssetField.POSITION, i]
         reason = FillReason.RUINED
         book(
-            t,
+            now,
             i,
             quantity,
             price,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from barloop._jit import kernel
+import numpy as np
+
+from barloop._jit import subkernel
 from barloop._kernels.buffers import (
     HELD,
     LAST_SEEN,
@@ -36,7 +38,7 @@ DUST = 1e-9
 """Orders and targets smaller than this share of the position are rounding errors."""
 
 
-@kernel
+@subkernel
 def known_close(
     t: int,
     i: int,
@@ -58,7 +60,7 @@ def known_close(
     return last_close[i]  # type: ignore[no-any-return]
 
 
-@kernel
+@subkernel
 def whole_lots(quantity: float, lot: float) -> float:
     """Cut toward zero to a multiple of `lot`; almost an integer is that integer."""
     lots = quantity / lot
@@ -68,7 +70,7 @@ def whole_lots(quantity: float, lot: float) -> float:
     return math.trunc(lots) * lot
 
 
-@kernel
+@subkernel
 def decide(
     t: int,
     kind: int,  # Decision.COMPLETE or Decision.PARTIAL
@@ -115,25 +117,28 @@ def decide(
     h = w = n = 0
     j = first
     while h < n_held or w < n_waiting or j < stop:
-        of_held = held[h] if h < n_held else n_assets
-        of_target = decisions.asset[j] if j < stop else n_assets
-        i = min(of_held, of_target)
+        # Unsigned, because numba tests every signed index for "from the end".
+        of_held = held[np.uint32(h)] if h < n_held else n_assets
+        of_target = decisions.asset[np.uint32(j)] if j < stop else n_assets
+        i = np.uint32(min(of_held, of_target))
+        place = np.uint32(n)
         if w < n_waiting and waiting[w] <= i:
             i = waiting[w]
             if complete or of_target == i:
                 if order_of[w] >= 0:
                     log.codes[OrderField.REASONS, order_of[w]] |= 1 << replaced
             else:
-                new_waiting[n] = i
-                new_order[n] = order_of[w]
-                new_wanted[n] = wanted[w]
+                new_waiting[place] = i
+                new_order[place] = order_of[w]
+                new_wanted[place] = wanted[w]
                 n += 1
             w += 1
             if min(of_held, of_target) != i:
                 continue
+            place = np.uint32(n)
         # Which list names the asset is a coin toss: count, do not branch.
         named = of_target == i
-        weight = decisions.weight[j] if named else 0.0
+        weight = decisions.weight[np.uint32(j)] if named else 0.0
         h += int(of_held == i)
         j += int(named)
         n_targets += int(weight != 0.0)
@@ -174,16 +179,17 @@ def decide(
         if logging:
             order = state.counters[Counter.N_ORDERS]
             state.counters[Counter.N_ORDERS] = order + 1
-            log.codes[OrderField.BAR, order] = t
-            log.codes[OrderField.ASSET, order] = i
-            log.codes[OrderField.REASONS, order] = reasons
-            log.values[OrderField.WEIGHT, order] = weight
-            log.values[OrderField.QUANTITY, order] = quantity
-            log.values[OrderField.FILLED, order] = 0.0
+            row = np.uint32(order)
+            log.codes[OrderField.BAR, row] = t
+            log.codes[OrderField.ASSET, row] = i
+            log.codes[OrderField.REASONS, row] = reasons
+            log.values[OrderField.WEIGHT, row] = weight
+            log.values[OrderField.QUANTITY, row] = quantity
+            log.values[OrderField.FILLED, row] = 0.0
         if not blocked:
-            new_waiting[n] = i
-            new_order[n] = order
-            new_wanted[n] = quantity
+            new_waiting[place] = i
+            new_order[place] = order
+            new_wanted[place] = quantity
             n += 1
     if n_waiting > 0:
         for k in range(n):

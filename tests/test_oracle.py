@@ -2,8 +2,8 @@
 
 The first part checks the oracle itself on cases worked out by hand.  In the second part
 BARLOOP_EXAMPLES sets the number of worlds.  A world in which the oracle meets a
-threshold nearer than rounding errors reach (`OracleResult.edges`, about one in a
-thousand) is passed over: there two correct programs may differ.
+threshold nearer than rounding errors reach (`OracleResult.edges`, about two in a
+hundred) is passed over: there two correct programs may differ.
 """
 
 from __future__ import annotations

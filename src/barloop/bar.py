@@ -43,6 +43,9 @@ class History:
     def __call__(self, name: str, n_bars: int) -> FloatPanel:
         """Return the last `n_bars` rows of a price or feature, (n_bars, n_assets)."""
         have = self._t + 1
+        if not isinstance(name, str):
+            msg = f"history({name!r}, {n_bars!r}): give one price or feature by name."
+            raise SimulationError(msg)
         if not isinstance(n_bars, (int, np.integer)) or n_bars < 1:
             msg = (
                 f"history({name!r}, {n_bars!r}): the number of bars must be a positive "
@@ -228,7 +231,8 @@ def _unknown(panel: Panel, name: str, owner: str, error: PanelError) -> str:
     keys = {panel.timestamp_name: "bar.timestamp", panel.asset_name: "bar.assets"}
     if name in keys:
         return (
-            f"{owner} has no {name!r}: it is a key of the data.\nHint: {keys[name]}."
+            f"{owner} has no {name!r}: it is a key of the data.\n"
+            f"Hint: use {keys[name]}."
         )
     if name in panel.frame.columns:
         return str(error)

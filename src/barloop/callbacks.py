@@ -17,7 +17,6 @@ from barloop.panel import Panel
 from barloop.typing import IndexVector, IntVector
 from barloop.weights import Partial, gross_error, weight_error
 
-
 MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
 PANDAS_HINT = (
     "\nHint: index the Series by asset, e.g. pd.Series(weights, index=bar.assets)."
@@ -148,9 +147,8 @@ class DecisionRow:
         if said.dtype.is_numeric() or said.dtype == pl.Null:
             if len(said) == said.null_count():
                 return self._nothing(said, t)
-            if said.null_count() == 0:
-                return self._accept_array(said.to_numpy(), t, "a Series")
-            filled = said.fill_null(0.0)
+            # Decimal would become objects.
+            filled = said.cast(pl.Float64).fill_null(0.0)
             return self._accept_array(filled.to_numpy(), t, "a Series")
         hint = MARKED_HINT if said.dtype == pl.Boolean else ""
         msg = (

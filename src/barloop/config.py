@@ -64,7 +64,7 @@ class BacktestConfig:
     --------
     >>> config = BacktestConfig(commission=Commission(bps=10))
     >>> config.replace({"commission.minimum": 1.0}).commission
-    Commission(bps=10, minimum=1.0)
+    Commission(bps=10.0, minimum=1.0)
     """
 
     initial_cash: float = 1_000_000.0
@@ -91,7 +91,7 @@ class BacktestConfig:
             if not isinstance(value, kind):
                 msg = (
                     f"{name} must be of type {kind.__name__}, got {value!r}.\n"
-                    f"Hint: {name}={kind.__name__}(...)."
+                    f"Hint: use {name}={kind.__name__}(...)."
                 )
                 raise ConfigError(msg)
 

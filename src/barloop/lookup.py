@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from barloop.errors import PanelError, SchemaError
@@ -29,14 +30,13 @@ def codes_among(known: pl.Series, values: pl.Series) -> IntVector:
     ndarray of shape (n,), int64
         Place in `known`, -1 where there is none and for null.
     """
-    missing = values.is_null().to_numpy() if values.null_count() else None
-    if missing is not None:
-        values = values.fill_null(known[0])
+    if values.null_count():
+        place = np.full(len(values), -1, dtype=np.int64)
+        place[values.is_not_null().to_numpy()] = codes_among(known, values.drop_nulls())
+        return place
     code, first = number_values(pl.concat([known, values], rechunk=True))
     place = first[code[len(known) :]]
     place[place >= len(known)] = -1
-    if missing is not None:
-        place[missing] = -1
     return place
 
 
@@ -129,7 +129,8 @@ def find_bar(bars: pl.Series, value: Any) -> int:
         )
         raise PanelError(msg)
     near = [show(bars[t]) for t in (first - 1, first) if 0 <= t < len(bars)]
-    msg = f"no bar at {show(moment)}; the nearest are {' and '.join(near)}."
+    nearest = f"the nearest {'is' if len(near) == 1 else 'are'} {' and '.join(near)}"
+    msg = f"no bar at {show(moment)}; {nearest}."
     raise PanelError(msg)
 
 
@@ -174,8 +175,8 @@ def empty_range(bars: pl.Series, start: Any, end: Any) -> PanelError:
     PanelError
         To be raised by the caller; says which of the two is wrong.
     """
-    low = None if start is None else parse_time(start, bars)
-    high = None if end is None else parse_time(end, bars)
+    low: Any = None if start is None else parse_time(start, bars)
+    high: Any = None if end is None else parse_time(end, bars)
     first = 0 if start is None else _span(bars, low)[0]
     stop = len(bars) if end is None else _span(bars, high)[1]
     if first == len(bars):

@@ -330,9 +330,7 @@ def is_index_integer(dtype: pl.DataType) -> bool:
     return dtype in INDEX_INTEGERS
 
 
-def check_time_dtype(
-    name: str, dtype: pl.DataType, what: str = "time column"
-) -> None:
+def check_time_dtype(name: str, dtype: pl.DataType, what: str = "time column") -> None:
     """Raise SchemaError unless `dtype` can be the time of bars.
 
     Parameters
@@ -420,7 +418,7 @@ def listed(names: Iterable[str]) -> str:
     """
     names = list(names)
     shown = ", ".join(repr(name) for name in names[:20])
-    return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown
+    return f"{shown} and {len(names) - 20:,} more" if len(names) > 20 else shown
 
 
 def _type_name(value: object) -> str:

@@ -52,9 +52,10 @@ def as_bar_times(values: pl.Series, bars: pl.Series, what: str) -> pl.Series:
             _refuse(what, have, want, how)
         if want.time_zone is not None:
             values = values.dt.convert_time_zone(want.time_zone)
-        return _equal_only(values, values.cast(want))
+        return _equal_only(values, values.cast(want, strict=False))
     if isinstance(want, pl.Datetime):
-        midnight = values.cast(pl.Datetime(want.time_unit))
+        # Nanoseconds end in 2262: a later date has no equal there.
+        midnight = values.cast(pl.Datetime(want.time_unit), strict=False)
         if want.time_zone is None:
             return midnight
         return midnight.dt.replace_time_zone(
@@ -158,7 +159,11 @@ def _in_zone(value: datetime, dtype: pl.DataType) -> datetime:
         raise SchemaError(msg)
     if value.tzinfo is None:
         return value.replace(tzinfo=ZoneInfo(zone))
-    return value.astimezone(ZoneInfo(zone))
+    try:
+        return value.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        # The end of the calendar, given to mean no end, compares in any zone.
+        return value
 
 
 def day_start(value: date, bars: pl.Series) -> date | datetime:

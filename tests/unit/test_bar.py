@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import barloop as bl
-from barloop.errors import PanelError, SimulationError
+from barloop.errors import BarloopError, SimulationError, UnknownNameError
 
 DAYS = [dt.date(2024, 1, 29) + dt.timedelta(days=k) for k in range(5)]
 NAN = float("nan")
@@ -174,11 +174,12 @@ def test_last_row_of_history_is_the_bar():
 
 def test_all_of_history_is_not_too_long():
     same(look(lambda bar: bar.history("close", bar.t + 1))[4], CLOSE)
+    same(look(lambda bar: bar.history("close", np.int64(bar.t + 1)))[4], CLOSE)
 
 
 def test_history_that_is_too_short_raises():
     assert message(lambda bar: bar.history("close", 20), SimulationError) == (
-        "history('close', 20) at bar 0 (2024-01-29): only 1 bars are known.\n"
+        "history('close', 20) at bar 0 (2024-01-29): only 1 bar is known.\n"
         "Hint: return None until bar.t >= 19."
     )
 
@@ -189,14 +190,22 @@ def test_history_one_bar_too_short_raises_and_one_less_does_not():
         if bar.t == 2:
             bar.history("close", 4)
 
-    text = message(see, SimulationError)
-    assert text.startswith("history('close', 4) at bar 2 (2024-01-31): only 3 bars")
+    assert message(see, SimulationError) == (
+        "history('close', 4) at bar 2 (2024-01-31): only 3 bars are known.\n"
+        "Hint: return None until bar.t >= 3."
+    )
 
 
-@pytest.mark.parametrize("n_bars", [0, -1])
-def test_history_of_no_bars_raises(n_bars: int):
-    text = message(lambda bar: bar.history("close", n_bars), SimulationError)
-    assert text == (f"history('close', {n_bars}): the number of bars must be positive.")
+@pytest.mark.parametrize("n_bars", [0, -1, 2.0, "2", None])
+def test_history_of_no_bars_raises(n_bars: Any):
+    assert message(lambda bar: bar.history("close", n_bars), SimulationError) == (
+        f"history('close', {n_bars!r}): the number of bars must be a positive integer."
+    )
+
+
+def test_history_of_several_names_raises():
+    text = message(lambda bar: bar.history(["open", "close"], 1), SimulationError)
+    assert text == ("history(['open', 'close'], 1): give one price or feature by name.")
 
 
 def test_reading_past_the_bar_raises():
@@ -442,60 +451,125 @@ def test_context_without_a_row_is_nan_and_asof_carries_forward():
 
 
 def test_context_that_was_not_given():
-    assert message(lambda bar: bar.context.vix, SimulationError) == (
+    assert message(lambda bar: bar.context.vix, UnknownNameError) == (
         "bar.context.vix: no context was given.\n"
-        "Hint: run_backtest(..., context=frame)."
+        "Hint: give one, run_backtest(..., context=frame)."
     )
 
 
 def test_unknown_context_column_names_the_nearest():
     context = pl.DataFrame({"date": DAYS, "vix": [1.0] * 5, "rate": [1.0] * 5})
-    assert message(lambda bar: bar.context.vixx, SimulationError, context=context) == (
-        "the context has no column 'vixx'; it has ['vix', 'rate']. Did you mean 'vix'?"
+    assert message(lambda bar: bar.context.vixx, UnknownNameError, context=context) == (
+        "the context has no column 'vixx'; it has 'vix', 'rate'. Did you mean 'vix'?"
     )
 
 
 # --- unknown names --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "see",
-    [
+HAS = "the data has 'open', 'high', 'low', 'close', 'volume', 'score', 'is_member'."
+
+UNKNOWN: dict[str, tuple[Callable[[bl.Bar], Any], str]] = {
+    "feature": (
         lambda bar: bar.scor,
+        f"bar has no 'scor'; {HAS} Did you mean 'score'?",
+    ),
+    "feature of history": (
         lambda bar: bar.history.scor,
+        f"bar.history has no 'scor'; {HAS} Did you mean 'score'?",
+    ),
+    "feature of the last rows": (
         lambda bar: bar.history("scor", 1),
-    ],
-    ids=["bar", "history", "last rows"],
-)
-def test_unknown_feature_names_the_nearest(see: Callable[[bl.Bar], Any]):
-    assert message(see, PanelError) == (
-        "no feature is named 'scor'; features are 'score', 'is_member'. "
-        "Did you mean 'score'?"
-    )
-
-
-def test_text_feature_says_why_it_is_not_there():
-    assert message(lambda bar: bar.sector, PanelError) == (
+        f"bar.history has no 'scor'; {HAS} Did you mean 'score'?",
+    ),
+    "feature by its name": (
+        lambda bar: bar.feature("scor"),
+        f"bar.feature has no 'scor'; {HAS} Did you mean 'score'?",
+    ),
+    "price": (
+        lambda bar: bar.clsoe,
+        f"bar has no 'clsoe'; {HAS} Did you mean 'close'?",
+    ),
+    "price of history": (
+        lambda bar: bar.history.opne,
+        f"bar.history has no 'opne'; {HAS} Did you mean 'open'?",
+    ),
+    "attribute": (
+        lambda bar: bar.position,
+        f"bar has no 'position'; {HAS} Did you mean 'positions'?",
+    ),
+    "method": (
+        lambda bar: bar.features("score"),
+        f"bar has no 'features'; {HAS} Did you mean 'feature'?",
+    ),
+    # An attribute is no column: its history is not kept, its name not misspelt.
+    "attribute of history": (
+        lambda bar: bar.history.positions,
+        f"bar.history has no 'positions'; {HAS} Did you mean 'bar.positions'?",
+    ),
+    "attribute as a feature": (
+        lambda bar: bar.feature("cash"),
+        f"bar.feature has no 'cash'; {HAS} Did you mean 'bar.cash'?",
+    ),
+    "misspelt attribute as a feature": (
+        lambda bar: bar.feature("cahs"),
+        f"bar.feature has no 'cahs'; {HAS}",
+    ),
+    "like nothing": (
+        lambda bar: bar.momentum,
+        f"bar has no 'momentum'; {HAS}",
+    ),
+    "no text": (
+        lambda bar: bar.feature(3),
+        f"bar.feature has no 3; {HAS}",
+    ),
+    "time column": (
+        lambda bar: bar.date,
+        "bar has no 'date': it is a key of the data.\nHint: use bar.timestamp.",
+    ),
+    "asset column": (
+        lambda bar: bar.history.symbol,
+        "bar.history has no 'symbol': it is a key of the data.\nHint: use bar.assets.",
+    ),
+    "text column": (
+        lambda bar: bar.sector,
         "feature 'sector' must be numeric or Boolean, got String.\n"
-        "Hint: cast it, e.g. pl.col('sector').cast(pl.Float64)."
-    )
+        "Hint: cast it, e.g. pl.col('sector').cast(pl.Float64).",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_unknown_name_says_what_there_is(case: str):
+    see, text = UNKNOWN[case]
+    assert message(see, UnknownNameError) == text
+
+
+def test_unknown_name_is_an_attribute_error_with_the_bar_in_a_note():
+    def see(bar: bl.Bar) -> Any:
+        return bar.scor if bar.t == 1 else None
+
+    for error in (AttributeError, BarloopError):
+        with pytest.raises(error) as caught:
+            look(see)
+        assert type(caught.value) is UnknownNameError
+        assert caught.value.__notes__ == ["in the weights function at 2024-01-30"]
 
 
 def test_price_that_the_data_does_not_have():
     df = data().drop("open", "high", "low", "volume")
     execution = bl.Execution(fill="next_close")
-    text = message(lambda bar: bar.volume, PanelError, df=df, execution=execution)
-    assert text.startswith("no feature is named 'volume'; features are 'score'")
+    text = message(lambda bar: bar.volume, UnknownNameError, df=df, execution=execution)
+    assert text == "bar has no 'volume'; the data has 'close', 'score', 'is_member'."
 
 
-def test_misspelt_price_names_the_nearest():
-    text = message(lambda bar: bar.clsoe, PanelError)
-    assert "Did you mean 'close'?" in text
-
-
-def test_misspelt_attribute_names_the_nearest():
-    text = message(lambda bar: bar.position, PanelError)
-    assert "Did you mean 'positions'?" in text
+def test_many_features_are_cut_short():
+    df = data().with_columns(pl.lit(1.0).alias(f"factor_{k}") for k in range(500))
+    text = message(lambda bar: bar.factr_433, UnknownNameError, df=df)
+    assert text.startswith(
+        "bar has no 'factr_433'; the data has 'open', 'high', 'low',"
+    )
+    assert text.endswith(" and 487 more. Did you mean 'factor_433'?")
 
 
 def test_features_that_may_be_missing_can_be_asked_for():

@@ -223,6 +223,8 @@ def test_replace_checks_like_the_constructor():
     ("path", "nearest"),
     [
         ("comission.bps", "commission.bps"),
+        ("slipage.bps", "slippage.bps"),
+        ("commission_bps", "commission.bps"),
         ("commission.bp", "commission.bps"),
         ("commision", "commission"),
         ("inital_cash", "initial_cash"),
@@ -245,8 +247,16 @@ def test_misspelt_path_names_the_nearest(path: str, nearest: str):
     assert second.startswith("Known settings: initial_cash, schedule, ")
 
 
-@pytest.mark.parametrize("path", ["", "stop_loss", "xyz.abc"])
-def test_path_like_no_other_lists_what_is_known(path: str):
+@pytest.mark.parametrize("path", ["bps", "fees.bps"])
+def test_path_that_ends_like_two_others_names_both(path: str):
+    text = refused(lambda: BacktestConfig().replace({path: 1.0}))
+    assert text.split("\n")[0] == (
+        f"unknown setting {path!r}. Did you mean 'commission.bps' or 'slippage.bps'?"
+    )
+
+
+@pytest.mark.parametrize("path", ["", "stop_loss", "xyz.abc", 3])
+def test_path_like_no_other_lists_what_is_known(path: Any):
     text = refused(lambda: BacktestConfig().replace({path: 1.0}))
     known = ", ".join(
         [
@@ -345,7 +355,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: Execution(lot_size=100),
-        "execution.lot_size=100 has no meaning with rounding='fractional'.\n"
+        "execution.lot_size=100.0 has no meaning with rounding='fractional'.\n"
         "Hint: use rounding='whole_target'.",
     ),
     (
@@ -407,15 +417,18 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: BacktestConfig(commission=10),
-        "commission must be a Commission, got 10.",
+        "commission must be of type Commission, got 10.\n"
+        "Hint: use commission=Commission(...).",
     ),
     (
         lambda: BacktestConfig(commission={"bps": 10}),
-        "commission must be a Commission, got {'bps': 10}.",
+        "commission must be of type Commission, got {'bps': 10}.\n"
+        "Hint: use commission=Commission(...).",
     ),
     (
         lambda: BacktestConfig(slippage=Commission(bps=1.0)),
-        "slippage must be a Slippage, got Commission(bps=1.0, minimum=0.0).",
+        "slippage must be of type Slippage, got Commission(bps=1.0, minimum=0.0).\n"
+        "Hint: use slippage=Slippage(...).",
     ),
     (
         lambda: BacktestConfig(schedule="monthend"),

@@ -170,7 +170,7 @@ def test_text_columns():
 def test_text_times():
     frame = pl.DataFrame({"date": ["2021-03-04"], "vix": [1.0]})
     assert refusal(frame) == (
-        "time column 'date' must be Date, Datetime or an integer, got String.\n"
+        "context column 'date' must be Date, Datetime or an integer, got String.\n"
         "Hint: parse it, e.g. df.with_columns(pl.col('date').str.to_date())."
     )
 
@@ -184,15 +184,20 @@ def test_integers_among_dates():
 
 
 def test_no_time_column():
-    assert refusal(pl.DataFrame({"vix": [1.0]})).startswith(
-        "no timestamp column found; the columns are 'vix'."
+    assert refusal(pl.DataFrame({"vix": [1.0]})) == (
+        "the context needs the time column 'date' of the data; it has the columns "
+        "'vix'.\nHint: give its time column this name."
     )
 
 
 def test_no_rows_and_no_columns():
-    assert refusal(context([4]).clear()) == "the context has no rows."
+    assert refusal(context([4]).clear()) == (
+        "the context has no rows.\n"
+        "Hint: a filter may have removed them all; without values, leave context out."
+    )
     assert refusal(context([4]).select("date")) == (
-        "the context has no column besides 'date'."
+        "the context has no column besides 'date'.\n"
+        "Hint: add the columns that bar.context is to have."
     )
 
 

@@ -293,7 +293,7 @@ def test_lists_that_are_none():
     assert refused([]) == (
         "schedule names no timestamp: an empty list never rebalances."
     )
-    for value in ("soon", 1.5, None, True, np.datetime64("NaT")):
+    for value in ("soon", 1.5, None, True, np.datetime64("NaT"), pd.NaT):
         assert refused([value]) == (
             f"schedule must list dates, datetimes or integers, got {value!r}."
         )

@@ -180,16 +180,28 @@ def test_no_time_column():
     df = pl.DataFrame(schema=["when", "symbol", "close"])
     assert refusal(df) == (
         "no timestamp column found; the columns are 'when', 'symbol', 'close'.\n"
-        "Hint: give its name, timestamp=..., or rename it; found by themselves are "
-        "timestamp, date, datetime, time, ts, trade_date, trading_day, session."
+        "Hint: rename it, or use Panel.from_frame(df, timestamp=...); found by "
+        "themselves are timestamp, date, datetime, time, ts, trade_date, trading_day, "
+        "session."
     )
 
 
 def test_no_asset_column():
     df = pl.DataFrame(schema=["date", "who", "close"])
-    assert refusal(df).startswith(
+    assert refusal(df) == (
         "no asset column found; the columns are 'date', 'who', 'close'.\n"
-        "Hint: give its name, asset=..."
+        "Hint: rename it, or use Panel.from_frame(df, asset=...); found by themselves "
+        "are asset, symbol, ticker, asset_id, instrument, security, security_id, "
+        "permno, isin, cusip, figi, ric, sid."
+    )
+
+
+def test_many_columns_are_cut_short():
+    df = pl.DataFrame(schema=["date", "symbol", *(f"x{k}" for k in range(1_020))])
+    names = ", ".join(f"'x{k}'" for k in range(18))
+    assert refusal(df).split("\n")[0] == (
+        "no column is named close; the columns are 'date', 'symbol', "
+        f"{names} and 1,002 more."
     )
 
 
@@ -197,7 +209,7 @@ def test_two_asset_columns():
     df = pl.DataFrame(schema=["date", "permno", "ticker", "close"])
     assert refusal(df) == (
         "more than one column could be the asset: 'permno', 'ticker'.\n"
-        "Hint: say which one, asset='permno', or drop the others."
+        "Hint: say which one, Panel.from_frame(df, asset='permno'), or drop the others."
     )
 
 
@@ -221,7 +233,11 @@ def test_no_close():
 
 
 def test_empty_frame():
-    assert refusal(frame().clear()) == "the frame has no rows."
+    assert refusal(frame().clear()) == (
+        "the frame has no rows.\n"
+        "Hint: a filter or a join may have removed them all; one row per timestamp and "
+        "asset is needed."
+    )
 
 
 def test_text_times():

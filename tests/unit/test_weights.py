@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -424,6 +425,8 @@ def test_integer_and_decimal_weights(dtype: pl.DataType):
         np.array([0.0, 9.0, 1.0, 9.0, 0.0, 9.0])[::2],
         pl.Series([0, 1, 0]),
         pl.Series([None, 1, None], dtype=pl.Int64),
+        pl.Series([None, Decimal("1.0"), None]),
+        pl.Series([Decimal(0), Decimal(1), Decimal(0)]),
         pd.Series([1], index=["B"]),
     ],
     ids=repr,

@@ -20,6 +20,7 @@ INTEGER_SNAP = 1e-6  # a share count this near to an integer is that integer
 DUST = 1e-9  # relative size below which a target or an order is nothing
 GROSS_SLACK = 1e-9
 SCALED_BELOW = 1 - 1e-9  # a factor below this gives the reason scaled_to_cash
+NOTHING_BELOW = 1e-9  # a factor that is not above this is 0
 BINDING_CUT = 1e-12  # taken off a factor that binds, as a share of itself
 LOT_SLACK = 1e-12  # share of what was available by which one more lot may exceed it
 
@@ -562,7 +563,8 @@ def scale_to_cash(book: Book, buys: list[Buy], available: float) -> None:
     for buy in buys:
         # A flip is one order: the minimum looks at all of it, and takes the part
         # that opens.
-        if below_minimum(book, (buy.cover + buy.opening) * buy.base):
+        value = (buy.cover + buy.opening) * buy.base
+        if buy.opening > 0 and below_minimum(book, value):
             buy.opening = 0.0
             buy.order.reasons.add("below_min_trade_value")
 
@@ -590,10 +592,6 @@ def cash_factor(book: Book, buys: list[Buy], available: float) -> float:
     if whole <= available:
         return 1.0
     lowest = cost_just_above_zero()
-    # What an earlier binding factor left over, or did not by a hair, is no more than
-    # its cut.
-    if abs(available - lowest) <= 4 * BINDING_CUT * (whole + size_of(book)):
-        book.undecided("is there any cash?")
     if available <= lowest:
         return 0.0
     left, cost_left = 0.0, lowest
@@ -606,7 +604,9 @@ def cash_factor(book: Book, buys: list[Buy], available: float) -> float:
     factor = left + (available - cost_left) / slope
     if abs(factor - SCALED_BELOW) <= 1e-12:
         book.undecided("scaled enough to say so?")
-    return factor
+    if abs(factor - NOTHING_BELOW) <= 1e-11:
+        book.undecided("worth buying at all?")
+    return factor if factor > NOTHING_BELOW else 0.0
 
 
 def bends(buys: list[Buy], options: Options) -> list[float]:

@@ -85,7 +85,8 @@ def subkernel(function: Kernel) -> Kernel:
     -------
     callable
         For kernels only: it has no door for Python and no cache entry of its own, which
-        is a fifth of its compile time.  With ``NUMBA_DISABLE_JIT=1`` the function itself.
+        is a fifth of its compile time.  With ``NUMBA_DISABLE_JIT=1`` the function
+        itself.
     """
     compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
     return cast("Kernel", compiled)

@@ -22,7 +22,7 @@ CASH_MARGIN = 1e-12
 """A binding factor is reduced by this share of itself: thousands of additions, each
 off by 1e-16 of the account, then never leave cash a hair below the floor."""
 NOTICEABLE = 1e-9
-"""A factor nearer to 1 than this is rounding, not a reason."""
+"""A factor nearer to 1 than this is rounding, not a reason; nearer to 0 it is 0."""
 INTEGER_TOLERANCE = 1e-6
 """A share count nearer to an integer than this is that integer."""
 BISECTIONS = 64
@@ -183,6 +183,9 @@ def size_opening_buys(
     factor = min(max(factor, 0.0), 1.0) * (1.0 - CASH_MARGIN)
     if minimum > 0.0:
         factor = affordable_factor(t, available, factor, n_buys, price, options, state)
+    if factor <= NOTICEABLE:
+        # What an earlier cut left over buys no dust.
+        factor = 0.0
     whole = int(options[Option.ROUNDING]) != Rounding.FRACTIONAL
     if whole:
         hand_out_lots(t, available, factor, n_buys, price, options, state)
@@ -198,7 +201,7 @@ def size_opening_buys(
             final[k] = cover + factor * (wanted[k] - cover)
         if noticeable:
             reasons = 1 << Reason.SCALED_TO_CASH
-            if final[k] * price[t, i] < least:
+            if final[k] > cover and final[k] * price[t, i] < least:
                 final[k] = cover
                 reasons |= 1 << Reason.BELOW_MIN_TRADE_VALUE
             if order_of[k] >= 0:

@@ -573,11 +573,14 @@ def test_the_old_defect_is_found_in_the_workload(tmp_path, patch):
 def test_the_cash_rule_does_not_hide_the_old_defect(tmp_path, patch):
     weighted, targets = slice_with_weights()
     frames, _ = run_copy(tmp_path, weighted, patch)
-    assert frames["equity"]["n_positions"].max() > 121
     broken = violations(frames, targets)
-    assert {"sized from the position", "no strangers", "no more positions"} <= set(
-        broken
-    )
+    assert {"sized from the position", "no strangers"} <= set(broken)
+    if patch == LATE:
+        assert "no more positions" in broken
+        assert frames["equity"]["n_positions"].max() > 121
+    else:
+        # Nothing is ever sold, so there is no cash to pile more up with.
+        assert frames["equity"]["n_positions"].max() == N
     assert violations(frames_of(bl.run_backtest(weighted, "weight")), targets) == {}
 
 

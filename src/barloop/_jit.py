@@ -88,5 +88,6 @@ def subkernel(function: Kernel) -> Kernel:
         is a fifth of its compile time.  With ``NUMBA_DISABLE_JIT=1`` the function
         itself.
     """
-    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    options = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled = njit(**options)(function)
     return cast("Kernel", compiled)

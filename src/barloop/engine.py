@@ -8,11 +8,11 @@ from typing import Any, Literal, Unpack, get_args
 import numpy as np
 import polars as pl
 
+from barloop.annualisation import infer_bars_per_year
 from barloop.checks import require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
 from barloop.context import AlignedContext, Context, align
 from barloop.lookup import empty_range
-from barloop.metrics import infer_bars_per_year
 from barloop.panel import Panel
 from barloop.result import BacktestResult, result_of
 from barloop.schedule import Schedule, rebalance_mask

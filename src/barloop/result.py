@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from barloop import frames, metrics
+from barloop import frames
 from barloop.config import BacktestConfig
 from barloop.enums import BarField, Counter
 from barloop.errors import SimulationError
 from barloop.panel import Panel
 from barloop.record import RunRecord, record_of
 from barloop.run_notices import notices_frame
+from barloop.summary import summary
 
 if TYPE_CHECKING:
     from barloop.audit import AuditReport
@@ -40,7 +41,7 @@ class BacktestResult:
     panel : Panel
         The data it ran on.
     metrics : dict
-        Measures of the run, see `barloop.metrics.summary`; None where undefined.
+        Measures of the run, see `barloop.summary.summary`; None where undefined.
     """
 
     def __init__(self, record: RunRecord, keep: str) -> None:
@@ -357,7 +358,7 @@ def result_of(simulation: Simulation, keep: str) -> BacktestResult:
 def _metrics(record: RunRecord, n_rebalances: int) -> dict[str, float | int | None]:
     config = record.config
     field: Callable[[BarField], Any] = record.bar_field
-    return metrics.summary(
+    return summary(
         field(BarField.EQUITY),
         initial_cash=float(config.initial_cash),
         bars_per_year=record.bars_per_year,

@@ -22,6 +22,8 @@ FloatBlock: TypeAlias = npt.NDArray[np.float64]
 IndexVector: TypeAlias = npt.NDArray[np.uint32]
 IndexBlock: TypeAlias = npt.NDArray[np.uint32]
 IntBlock: TypeAlias = npt.NDArray[np.int64]
+Index: TypeAlias = int | np.unsignedinteger[Any]
+"""A place in an array; unsigned in the hot parts of a kernel."""
 CodeBlock: TypeAlias = npt.NDArray[np.int32]
 
 FrameLike: TypeAlias = Any

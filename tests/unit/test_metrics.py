@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 from barloop import metrics
+from barloop.annualisation import infer_bars_per_year
 from barloop.errors import ConfigError, SchemaError
+from barloop.summary import summary
 
 RTOL = 1e-10
 
@@ -36,7 +38,7 @@ NAMES = [
     "best_return",
     "worst_return",
     "turnover",
-    "mean_gross_exposure",
+    "mean_leverage",
     "time_in_market",
     "total_commission",
     "total_slippage",
@@ -75,7 +77,7 @@ def summarise(equity, **changes):
         "n_fills": 0,
         "n_rebalances": 0,
     }
-    return metrics.summary(equity, **(arguments | changes))
+    return summary(equity, **(arguments | changes))
 
 
 # ------------------------------------------------------------------- against empyrical
@@ -403,10 +405,10 @@ MONDAY = date(2024, 1, 1)
     ],
 )
 def test_infer_bars_per_year_of_days(timestamps, expected):
-    assert metrics.infer_bars_per_year(timestamps) == expected
+    assert infer_bars_per_year(timestamps) == expected
     for unit in ("ms", "us", "ns"):
         stamps = timestamps.cast(pl.Datetime(unit))
-        assert metrics.infer_bars_per_year(stamps) == expected
+        assert infer_bars_per_year(stamps) == expected
 
 
 def test_infer_bars_per_year_counts_the_bars_of_a_day():
@@ -417,17 +419,17 @@ def test_infer_bars_per_year_counts_the_bars_of_a_day():
             for m in range(390)
         ]
     )
-    assert metrics.infer_bars_per_year(minutes) == 252 * 390
-    assert metrics.infer_bars_per_year(minutes.head(390)) == 252 * 390
+    assert infer_bars_per_year(minutes) == 252 * 390
+    assert infer_bars_per_year(minutes.head(390)) == 252 * 390
     hours = pl.Series([datetime(2024, 1, 1) + timedelta(hours=h) for h in range(2400)])
-    assert metrics.infer_bars_per_year(hours) == 365 * 24
+    assert infer_bars_per_year(hours) == 365 * 24
 
 
 def test_infer_bars_per_year_uses_local_days():
     # 20:00 in New York is the next day in UTC.
     evenings = weekdays(MONDAY, 10).cast(pl.Datetime("us")) + timedelta(hours=20)
     local = evenings.dt.replace_time_zone("America/New_York")
-    assert metrics.infer_bars_per_year(local) == 252
+    assert infer_bars_per_year(local) == 252
 
 
 @pytest.mark.parametrize(
@@ -437,7 +439,7 @@ def test_infer_bars_per_year_uses_local_days():
 )
 def test_infer_bars_per_year_asks_when_it_cannot_know(timestamps):
     with pytest.raises(ConfigError, match=r"(?s)cannot be inferred.*bars_per_year=252"):
-        metrics.infer_bars_per_year(timestamps)
+        infer_bars_per_year(timestamps)
 
 
 # ---------------------------------------------------------------------------- summary
@@ -489,7 +491,7 @@ def test_summary_by_hand():
         "worst_return": -0.2,
         # (110 / 110 + 22 / 88) / 2 = 0.625 in four bars, which are one year
         "turnover": 0.625,
-        "mean_gross_exposure": (0.0 + 0.5 + 1.0 + 0.5) / 4,
+        "mean_leverage": (0.0 + 0.5 + 1.0 + 0.5) / 4,
         "time_in_market": 0.75,
         "total_commission": 1.25,
         "total_slippage": 1.0,

@@ -1109,7 +1109,7 @@ def test_metrics_are_those_of_the_equity_frame(name):
         "worst_return": returns.min(),
         "hit_rate": (returns > 0).sum() / (returns != 0).sum(),
         "turnover": curve["turnover"].mean() * per_year,
-        "mean_gross_exposure": curve["leverage"].mean(),
+        "mean_leverage": curve["leverage"].mean(),
         "time_in_market": (curve["n_positions"] > 0).mean(),
         "total_commission": curve["commission"].sum(),
         "total_slippage": curve["slippage"].sum(),

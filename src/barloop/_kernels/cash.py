@@ -16,7 +16,7 @@ from barloop._kernels.buffers import (
     Log,
 )
 from barloop.enums import AssetField, BarField, Option, OrderField, Reason, Rounding
-from barloop.typing import FloatBlock, FloatPanel, FloatVector
+from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
 CASH_MARGIN = 1e-12
 """A binding factor is reduced by this share of itself: thousands of additions, each
@@ -45,7 +45,7 @@ def buy_cost(
 
 @subkernel
 def affordable_factor(
-    t: int,
+    t: Index,
     available: float,  # currency above the floor, before the opening buys
     factor: float,  # an upper bound, not above 1
     n_buys: int,
@@ -82,7 +82,7 @@ def affordable_factor(
 
 @subkernel
 def hand_out_lots(
-    t: int,
+    t: Index,
     available: float,  # currency above the floor, before the opening buys
     factor: float,
     n_buys: int,
@@ -140,7 +140,7 @@ def hand_out_lots(
 
 @subkernel
 def size_opening_buys(
-    t: int,
+    t: Index,
     floor: float,  # currency
     n_buys: int,
     price: FloatPanel,  # (n_bars, n_assets) fill prices

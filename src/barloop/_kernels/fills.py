@@ -36,13 +36,13 @@ from barloop.enums import (
     OrderField,
     Reason,
 )
-from barloop.typing import FloatBlock, FloatVector
+from barloop.typing import FloatBlock, FloatVector, Index
 
 
 @subkernel
 def book(
-    t: int,
-    i: int,
+    t: Index,
+    i: Index,
     quantity: float,  # signed units
     base: float,  # currency per unit, before slippage
     price: float,  # currency per unit, after slippage
@@ -117,7 +117,7 @@ def merge_held(n_waiting: int, state: Book) -> None:
 
 @subkernel
 def fill_orders(
-    t: int,
+    t: Index,
     market: Market,
     options: FloatVector,
     state: Book,

@@ -32,7 +32,7 @@ from barloop.enums import (
     Reason,
     Rounding,
 )
-from barloop.typing import FloatBlock, FloatPanel, FloatVector
+from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
 DUST = 1e-9
 """Orders and targets smaller than this share of the position are rounding errors."""
@@ -40,8 +40,8 @@ DUST = 1e-9
 
 @subkernel
 def known_close(
-    t: int,
-    i: int,
+    t: Index,
+    i: Index,
     close: FloatPanel,  # (n_bars, n_assets) NaN where there is no bar
     state: Book,
 ) -> float:
@@ -72,7 +72,7 @@ def whole_lots(quantity: float, lot: float) -> float:
 
 @subkernel
 def decide(
-    t: int,
+    t: Index,
     kind: int,  # Decision.COMPLETE or Decision.PARTIAL
     first: int,  # first pair of the decision
     stop: int,  # one past its last pair

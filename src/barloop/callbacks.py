@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from barloop.enums import Decision, WeightFault
+from barloop.enums import Decision
 from barloop.errors import WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
-from barloop.typing import IndexVector, IntVector
+from barloop.typing import FloatVector, IndexVector, IntVector
 from barloop.weights import Partial, gross_error, weight_error
 
 MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
@@ -35,18 +35,12 @@ class DecisionRow:
     """
 
     def __init__(self, panel: Panel, limits: Limits) -> None:
-        from barloop._kernels.targets import GROSS_TOLERANCE, pack_decisions
+        from barloop._kernels.targets import GROSS_TOLERANCE
 
         n_assets = panel.n_assets
         self._panel = panel
         self._limits = limits
         self._most = float(limits.max_gross) + GROSS_TOLERANCE
-        self._pack = pack_decisions
-        self._whole_row = np.array([0, n_assets], dtype=np.int64)
-        self._every_asset = np.empty(0, dtype=np.uint32)
-        self._every_asset.flags.writeable = False
-        self._always = np.ones(1, dtype=np.bool_)
-        self._kind = np.zeros(1, dtype=np.int8)
         self.start: IntVector = np.zeros(2, dtype=np.int64)
         self.asset: IndexVector = np.zeros(max(n_assets, 1), dtype=np.uint32)
         self.weight = np.zeros(max(n_assets, 1))
@@ -99,23 +93,22 @@ class DecisionRow:
                 i = index[asset]
             except (KeyError, TypeError):
                 raise self._unknown(asset, t, hint) from None
-            if value is None:
-                value = 0.0
-            elif type(value) is not float:
-                value = self._number(value, i, t)
-            if not math.isfinite(value) or (value < 0.0 and not allow_short):
-                raise weight_error(self._panel, t, i, value)
-            if value != 0.0 or keeps_zeros:
-                pairs.append((i, value))
-        pairs.sort()
-        asset_out, weight_out = self.asset, self.weight
-        for n, (i, value) in enumerate(pairs):
-            asset_out[n] = i
-            weight_out[n] = value
-            # In asset order, as every sum over assets.
+            if type(value) is not float:
+                value = 0.0 if value is None else self._number(value, i, t)
+            if not 0.0 < value < math.inf:
+                if not math.isfinite(value) or (value < 0.0 and not allow_short):
+                    raise weight_error(self._panel, t, i, value)
+                if value == 0.0 and not keeps_zeros:
+                    continue
+            pairs.append((i, value))
             gross += abs(value)
         if gross > self._most:
             raise gross_error(self._panel, t, gross, self._limits)
+        if pairs:
+            pairs.sort()
+            assets, weights = zip(*pairs, strict=True)
+            self.asset[: len(pairs)] = assets
+            self.weight[: len(pairs)] = weights
         self.start[1] = len(pairs)
         return Decision.PARTIAL if keeps_zeros else Decision.COMPLETE
 
@@ -137,11 +130,30 @@ class DecisionRow:
                 f"{self._panel.show_bar(t)}; weights must be numbers.{hint}"
             )
             raise WeightsError(msg)
-        weight = np.ascontiguousarray(said, dtype=np.float64)
-        if np.isnan(weight).any():
-            i = int(np.flatnonzero(np.isnan(weight))[0])
-            raise weight_error(self._panel, t, i, math.nan)
-        return self._pack_row(weight, t)
+        assets = said.nonzero()[0]
+        weights = said[assets].astype(np.float64)
+        gross = float(np.abs(weights).sum())
+        # A NaN fails the first comparison.
+        if not gross <= self._most or (
+            not self._limits.allow_short and weights.size and weights.min() < 0.0
+        ):
+            self._refuse(assets, weights, gross, t)
+        self.asset[: assets.size] = assets
+        self.weight[: assets.size] = weights
+        self.start[1] = assets.size
+        return Decision.COMPLETE
+
+    def _refuse(
+        self, assets: IntVector, weights: FloatVector, gross: float, t: int
+    ) -> None:
+        wrong = ~np.isfinite(weights)
+        if not self._limits.allow_short:
+            wrong |= weights < 0.0
+        if wrong.any():
+            first = int(wrong.argmax())
+            value = float(weights[first])
+            raise weight_error(self._panel, t, int(assets[first]), value)
+        raise gross_error(self._panel, t, gross, self._limits)
 
     def _accept_series(self, said: pl.Series, t: int) -> int:
         if said.dtype.is_numeric() or said.dtype == pl.Null:
@@ -180,28 +192,6 @@ class DecisionRow:
         if len(said) != self._panel.n_assets:
             return self._accept_array(np.zeros(len(said)), t, "a Series")
         return Decision.NONE
-
-    def _pack_row(self, weight: np.ndarray[Any, np.dtype[np.float64]], t: int) -> int:
-        view = weight.view()
-        view.flags.writeable = False
-        fault, _, row = self._pack(
-            self._whole_row,
-            self._every_asset,
-            view,
-            self._always,
-            bool(self._limits.allow_short),
-            float(self._limits.max_gross),
-            self._kind,
-            self.start,
-            self.asset,
-            self.weight,
-        )
-        if fault == WeightFault.GROSS:
-            gross = float(np.add.accumulate(np.abs(weight))[-1])
-            raise gross_error(self._panel, t, gross, self._limits)
-        if fault != WeightFault.NONE:
-            raise weight_error(self._panel, t, row, float(weight[row]))
-        return Decision.COMPLETE
 
     def _unknown(self, asset: Any, t: int, hint: str) -> WeightsError:
         known = [str(one) for one in self._panel.asset_values]

@@ -20,6 +20,7 @@ INTEGER_SNAP = 1e-6  # a share count this near to an integer is that integer
 DUST = 1e-9  # relative size below which a target or an order is nothing
 GROSS_SLACK = 1e-9
 SCALED_BELOW = 1 - 1e-9  # a factor below this gives the reason scaled_to_cash
+WEIGHT_DUST = 1e-12  # a weight of no more than this on either side of 0 is 0
 NOTHING_BELOW = 1e-9  # a factor that is not above this is 0
 BINDING_CUT = 1e-12  # taken off a factor that binds, as a share of itself
 LOT_SLACK = 1e-12  # share of what was available by which one more lot may exceed it
@@ -275,6 +276,7 @@ def decide(
     weights: Mapping[int, float],
 ) -> None:
     """Turn target weights into waiting orders."""
+    weights = {i: 0.0 if abs(w) <= WEIGHT_DUST else w for i, w in weights.items()}
     check_weights(weights, book.options)
     book.result.decided.append((t, kind, dict(weights)))
     equity = equity_of(book)

@@ -15,7 +15,7 @@ from barloop.errors import WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
 from barloop.typing import FloatVector, IndexVector, IntVector
-from barloop.weights import Partial, gross_error, weight_error
+from barloop.weights import WEIGHT_DUST, Partial, gross_error, weight_error
 
 MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
 PANDAS_HINT = (
@@ -95,15 +95,20 @@ class DecisionRow:
                 raise self._unknown(asset, t, hint) from None
             if type(value) is not float:
                 value = 0.0 if value is None else self._number(value, i, t)
-            if not 0.0 < value < math.inf:
-                if not math.isfinite(value) or (value < 0.0 and not allow_short):
+            if not WEIGHT_DUST < value < math.inf:
+                if abs(value) <= WEIGHT_DUST:
+                    value = 0.0
+                    if not keeps_zeros:
+                        continue
+                elif not math.isfinite(value) or not allow_short:
                     raise weight_error(self._panel, t, i, value)
-                if value == 0.0 and not keeps_zeros:
-                    continue
             pairs.append((i, value))
             gross += abs(value)
         if gross > self._most:
             raise gross_error(self._panel, t, gross, self._limits)
+        if not pairs and said and all(value is None for value in said.values()):
+            # Nulls only: the same as nothing said.
+            return Decision.NONE
         if pairs:
             pairs.sort()
             assets, weights = zip(*pairs, strict=True)
@@ -130,7 +135,8 @@ class DecisionRow:
                 f"{self._panel.show_bar(t)}; weights must be numbers.{hint}"
             )
             raise WeightsError(msg)
-        assets = said.nonzero()[0]
+        # NaN fails every comparison, and so it is among the chosen.
+        assets = (~(np.abs(said) <= WEIGHT_DUST)).nonzero()[0]
         weights = said[assets].astype(np.float64)
         gross = float(np.abs(weights).sum())
         # A NaN fails the first comparison.

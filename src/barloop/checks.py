@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from barloop.errors import ConfigError, suggestion
+
+Settings = TypeVar("Settings")
 
 
 def require_number(
@@ -82,6 +87,43 @@ def set_number(
         path, getattr(settings, name), low=low, below=below, above=above
     )
     object.__setattr__(settings, name, number)
+
+
+def refuse_unknown(group: str) -> Callable[[type[Settings]], type[Settings]]:
+    """Make a dataclass of settings name the nearest field when one is misspelt.
+
+    Parameters
+    ----------
+    group : str
+        Path of the settings, empty for the top.
+
+    Returns
+    -------
+    decorator of a dataclass
+        Unknown keyword arguments raise ConfigError instead of TypeError.
+    """
+
+    def decorate(settings: type[Settings]) -> type[Settings]:
+        made: Any = settings
+        known = [field.name for field in fields(made)]
+        original = made.__init__
+
+        @functools.wraps(original)
+        def __init__(self: Any, **members: Any) -> None:
+            for name in members:
+                if name not in known:
+                    path = f"{group}.{name}" if group else name
+                    msg = (
+                        f"unknown setting {path!r}.{suggestion(name, known)}\n"
+                        f"{made.__name__} has {', '.join(known)}."
+                    )
+                    raise ConfigError(msg)
+            original(self, **members)
+
+        made.__init__ = __init__
+        return settings
+
+    return decorate
 
 
 def require_bool(name: str, value: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypedDict
 
-from barloop.checks import set_number
+from barloop.checks import refuse_unknown, set_number
 from barloop.costs import Commission, Slippage
 from barloop.errors import ConfigError, suggestion
 from barloop.execution import Execution, MissingData
@@ -29,6 +29,7 @@ class ConfigFields(TypedDict, total=False):
     missing_data: MissingData
 
 
+@refuse_unknown("")
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BacktestConfig:
     """Hold every setting of a backtest.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barloop.checks import set_number
+from barloop.checks import refuse_unknown, set_number
 
 
+@refuse_unknown("commission")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commission:
     """Charge a fee on each fill.
@@ -31,6 +32,7 @@ class Commission:
         set_number(self, "commission", "minimum", low=0.0)
 
 
+@refuse_unknown("slippage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slippage:
     """Worsen the price of each fill.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from barloop.checks import require_choice, set_number
+from barloop.checks import refuse_unknown, require_choice, set_number
 from barloop.errors import ConfigError
 
 FillName = Literal["next_open", "next_close", "same_close"]
@@ -14,6 +14,7 @@ MissingBarName = Literal["pending", "cancel"]
 AtDecisionName = Literal["use_last", "skip"]
 
 
+@refuse_unknown("execution")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """Say when an order fills and which quantities can be traded.
@@ -48,6 +49,7 @@ class Execution:
             raise ConfigError(msg)
 
 
+@refuse_unknown("missing_data")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingData:
     """Say what happens on bars that an asset does not have.

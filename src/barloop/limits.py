@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barloop.checks import require_bool, set_number
+from barloop.checks import refuse_unknown, require_bool, set_number
 
 
+@refuse_unknown("limits")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bound targets, borrowing and the size of orders.
@@ -17,7 +18,8 @@ class Limits:
         Accept negative weights; otherwise one is an error.
     max_gross : float, default 1.0
         Largest sum of absolute weights of one decision, fraction of equity; above
-        it (tolerance 1e-9) is an error.
+        it (tolerance 1e-9) is an error.  A partial decision counts by itself, not with
+        what is held beside it.
     max_borrowing : float, default 0.0
         Opening buys may bring cash down to ``-max_borrowing * equity``, with
         equity at the fill prices before the fills.

@@ -311,6 +311,8 @@ class Panel:
         except (KeyError, TypeError):
             names = [str(one) for one in self.asset_values]
             near = suggestion(str(asset), names)
+            if str(asset) in names:
+                near = f" Its assets are {self.assets.dtype}, not text."
             msg = f"no asset is {asset!r}; the data has {len(names):,}.{near}"
             raise PanelError(msg) from None
 

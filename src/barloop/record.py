@@ -50,8 +50,8 @@ class RunRecord:
         The schedule.
     bars_per_year : float
         Annualisation number of the metrics.
-    context_notices : tuple of Notice
-        Gaps of the context.
+    input_notices : tuple of Notice
+        Gaps of the context, weights off the schedule.
     """
 
     panel: Panel
@@ -69,7 +69,7 @@ class RunRecord:
     counters: IntVector
     is_rebalance: BoolVector
     bars_per_year: float
-    context_notices: tuple[Notice, ...]
+    input_notices: tuple[Notice, ...]
 
     @property
     def n_bars(self) -> int:
@@ -144,7 +144,6 @@ def record_of(simulation: Any) -> RunRecord:
     has_log = log.codes.shape[1] > 0
     n_fills = int(counters[Counter.N_FILLS]) if has_log else 0
     n_orders = int(counters[Counter.N_ORDERS]) if has_log else 0
-    context = simulation.context
     return RunRecord(
         panel=simulation.panel,
         config=simulation.config,
@@ -161,7 +160,7 @@ def record_of(simulation: Any) -> RunRecord:
         counters=counters.copy(),
         is_rebalance=simulation.is_rebalance,
         bars_per_year=simulation.bars_per_year,
-        context_notices=() if context is None else tuple(context.gaps),
+        input_notices=tuple(simulation.notices),
     )
 
 

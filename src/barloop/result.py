@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +53,7 @@ class BacktestResult:
         self.metrics: dict[str, float | int | None] = _metrics(
             record, self._n_rebalances
         )
+        self._frames: dict[str, pl.DataFrame] = {}
         self._record: RunRecord | None = None if keep == "metrics" else record
         ruined = record.ruined_bar
         self.ruined_at: Any = None if ruined < 0 else self.panel.timestamp_at(ruined)
@@ -80,6 +80,17 @@ class BacktestResult:
             raise SimulationError(msg)
         return record
 
+    def _frame(
+        self,
+        name: str,
+        build: Callable[[RunRecord], pl.DataFrame],
+        kept: Callable[[str], RunRecord],
+    ) -> pl.DataFrame:
+        if name not in self._frames:
+            self._frames[name] = build(kept(name))
+        # A clone shares the memory, but writing into it does not reach the result.
+        return self._frames[name].clone()
+
     @property
     def final_equity(self) -> float:
         """Equity at the close of the last bar, currency."""
@@ -100,7 +111,7 @@ class BacktestResult:
         """Bars of the schedule on which the weights said nothing."""
         return self._n_scheduled - self._n_rebalances
 
-    @cached_property
+    @property
     def equity(self) -> pl.DataFrame:
         """Equity curve, one row per bar, after its fills.
 
@@ -111,14 +122,14 @@ class BacktestResult:
         / (2 * equity)), ``commission``, ``slippage``, ``carry`` (currency),
         ``n_positions``.  Ratios are null once equity is 0 or below.
         """
-        return frames.equity_frame(self._arrays("equity"))
+        return self._frame("equity", frames.equity_frame, self._arrays)
 
-    @cached_property
+    @property
     def returns(self) -> pl.DataFrame:
         """Simple returns: ``<time>``, ``return``."""
         return self.equity.select(self.panel.timestamp_name, "return")
 
-    @cached_property
+    @property
     def fills(self) -> pl.DataFrame:
         """Trade log, one row per execution, in the order of execution.
 
@@ -126,9 +137,9 @@ class BacktestResult:
         ``<asset>``, ``quantity`` (signed units), ``price`` (after slippage),
         ``base_price``, ``commission``, ``slippage`` (currency), ``reason``.
         """
-        return frames.fills_frame(self._logs("fills"))
+        return self._frame("fills", frames.fills_frame, self._logs)
 
-    @cached_property
+    @property
     def orders(self) -> pl.DataFrame:
         """Ledger, one row per order that was decided, made or not.
 
@@ -139,23 +150,23 @@ class BacktestResult:
         waiting), ``reason`` (the first step that bound, "none" if nothing did),
         ``reasons`` (all of them, in pipeline order), ``position_after``.
         """
-        return frames.orders_frame(self._logs("orders"))
+        return self._frame("orders", frames.orders_frame, self._logs)
 
-    @cached_property
+    @property
     def positions(self) -> pl.DataFrame:
         """Positions after each bar where they are not 0.
 
         Columns: ``<time>``, ``<asset>``, ``position`` (signed units), ``close`` (last
         known), ``position_value``.
         """
-        return frames.positions_frame(self._logs("positions"))
+        return self._frame("positions", frames.positions_frame, self._logs)
 
-    @cached_property
+    @property
     def weights(self) -> pl.DataFrame:
         """Weights held after each bar: ``<time>``, ``<asset>``, ``weight``."""
-        return frames.weights_frame(self._logs("weights"))
+        return self._frame("weights", frames.weights_frame, self._logs)
 
-    @cached_property
+    @property
     def rebalances(self) -> pl.DataFrame:
         """Decisions, one row each.
 
@@ -164,34 +175,34 @@ class BacktestResult:
         ``scale`` (common factor of the opening buys on the bar after, or on the same
         bar with ``same_close``; null past the end).
         """
-        return frames.rebalances_frame(self._logs("rebalances"))
+        return self._frame("rebalances", frames.rebalances_frame, self._logs)
 
-    @cached_property
+    @property
     def next_orders(self) -> pl.DataFrame:
         """Orders still open after the last bar: what to trade next.
 
         Columns: ``order_id``, ``<time>`` (of the decision), ``<asset>``, ``quantity``,
         ``target_weight``, ``reason``.
         """
-        return frames.next_orders_frame(self._logs("next_orders"))
+        return self._frame("next_orders", frames.next_orders_frame, self._logs)
 
-    @cached_property
+    @property
     def cash_flows(self) -> pl.DataFrame:
         """Cash that moved without a fill.
 
         Columns: ``<time>``, ``<asset>``, ``kind``, ``amount`` (currency).  The
         initial cash is a deposit on the first bar.
         """
-        return frames.cash_flows_frame(self._arrays("cash_flows"))
+        return self._frame("cash_flows", frames.cash_flows_frame, self._arrays)
 
-    @cached_property
+    @property
     def notices(self) -> pl.DataFrame:
         """What was skipped, scaled, refused or carried forward, counted.
 
         Columns: ``notice``, ``count``, ``first_<time>``, ``first_<asset>``,
         ``message``.
         """
-        return notices_frame(self._arrays("notices"))
+        return self._frame("notices", notices_frame, self._arrays)
 
     def audit(self) -> AuditReport:
         """Rebuild positions, cash and equity from fills and cash flows alone.
@@ -290,7 +301,7 @@ class BacktestResult:
 
     def _remarks(self) -> list[str]:
         if self._record is None:
-            return []
+            return ["not counted with keep='metrics'"]
         panel, record = self.panel, self._record
         remarks = []
         for i in np.flatnonzero(record.position):
@@ -302,6 +313,8 @@ class BacktestResult:
                 )
         for row in self.notices.iter_rows(named=True):
             remarks.append(f"{row['count']:,} x {row['message']} ({row['notice']})")
+        if self._keep != "full":
+            remarks.append("what bound on single orders is counted with keep='full'")
         return remarks
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
     tuple of Notice
         Notices of the data first, then of the context, then of the run.
     """
-    found = [*record.panel.notices, *record.context_notices]
+    found = [*record.panel.notices, *record.input_notices]
     bars, counters = record.bars, record.counters
     scheduled = record.is_rebalance.copy()
     if record.ruined_bar >= 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from barloop.errors import SchemaError, suggestion
@@ -97,8 +98,13 @@ def to_frame(df: FrameLike) -> pl.DataFrame:
         return df.collect(engine="in-memory")
     pandas = sys.modules.get("pandas")
     try:
+        if pandas is not None and isinstance(df, pandas.Series):
+            df = df.to_frame("value" if df.name is None else df.name)
         if pandas is not None and isinstance(df, pandas.DataFrame):
-            return _from_pandas(df)
+            made = _from_pandas(df)
+            # A copy: pandas frames are changed in place, and a result must not
+            # change with them.
+            return made[np.arange(made.height)]
         if hasattr(df, "__arrow_c_stream__"):
             return pl.DataFrame(df)
     except SchemaError:
@@ -258,6 +264,14 @@ def _find(
         f"Hint: rename it, or use Panel.from_frame(df, {meaning}=...); found by "
         f"themselves are {', '.join(usual)}."
     )
+    times = _candidates(frame, TIME_NAMES)
+    prices = frame.drop(times)
+    wide = all(dtype.is_numeric() for dtype in prices.dtypes)
+    if meaning == "asset" and times and wide and not _candidates(frame, PRICE_NAMES):
+        msg += (
+            "\nA wide frame, one column per asset, becomes long by "
+            f"df.unpivot(index={times[0]!r}, variable_name='asset', value_name='close')."
+        )
     raise SchemaError(msg)
 
 

@@ -12,6 +12,7 @@ from barloop.config import BacktestConfig
 from barloop.context import AlignedContext
 from barloop.enums import AssetField, BarField, Counter, SimStatus
 from barloop.errors import ConfigError
+from barloop.notices import Notice
 from barloop.options import option_vector
 from barloop.panel import Panel
 from barloop.typing import BoolVector, FloatBlock, WeightsCallback
@@ -69,12 +70,24 @@ class Simulation:
         self.bars_per_year = bars_per_year
         self.is_rebalance = is_rebalance
         self.context = context
+        self.notices: list[Notice] = [] if context is None else list(context.gaps)
         self._callback: WeightsCallback | None = None
         self._row: DecisionRow | None = None
         market_open = panel.close if panel.open is None else panel.open
         self.market = Market(market_open, panel.close)
         if isinstance(weights, WeightRows):
             packed = pack(weights, panel, is_rebalance, config.limits)
+            if packed.n_unread:
+                message = "timestamps of the weights frame are not on the schedule"
+                self.notices.append(
+                    Notice(
+                        "weights_off_schedule",
+                        packed.n_unread,
+                        packed.first_unread,
+                        None,
+                        message,
+                    )
+                )
             self._decisions = Decisions(
                 packed.kind, packed.start, packed.asset, packed.weight
             )

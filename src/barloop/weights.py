@@ -31,6 +31,8 @@ from barloop.typing import (
     WeightsCallback,
 )
 
+WEIGHT_DUST = 1e-12
+"""A weight of no more than this is 0, as in `_kernels.targets`."""
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
 
 CALLBACK_HINT = (
@@ -216,6 +218,11 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
             made = frame.select(weights.alias("weight"))
         except pl.exceptions.PolarsError as error:
             msg = f"the weights expression failed: {error}"
+            if "timestamp" in str(error) and panel.timestamp_name != "timestamp":
+                msg += (
+                    f"\nHint: tell top_n and equal_weight the time column, "
+                    f"over={panel.timestamp_name!r}."
+                )
             raise WeightsError(msg) from error
         if made.height != frame.height:
             msg = (
@@ -362,6 +369,10 @@ class PackedDecisions:
     start: IntVector
     asset: IndexVector
     weight: np.ndarray[Any, np.dtype[np.float64]]
+    n_unread: int
+    """Timestamps of a weights frame on which no decision is taken."""
+    first_unread: int
+    """The first bar of these, -1 if there is none."""
 
 
 def pack(
@@ -435,7 +446,11 @@ def pack(
             raise gross_error(panel, bar, gross, limits)
         raise weight_error(panel, bar, column, float(rows.weight[row]))
     n = max(int(start[-1]), 1)
-    return PackedDecisions(kind, start, asset[:n], weight[:n])
+    unread = np.empty(0, dtype=np.int64)
+    if rows.asset.size:
+        unread = np.flatnonzero((np.diff(rows.row_start) > 0) & ~is_rebalance)
+    first = int(unread[0]) if unread.size else -1
+    return PackedDecisions(kind, start, asset[:n], weight[:n], unread.size, first)
 
 
 def weight_error(panel: Panel, bar: int, asset: int, value: float) -> WeightsError:

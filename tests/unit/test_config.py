@@ -127,9 +127,16 @@ def test_members_are_keyword_only():
             kind(1.0)
 
 
-def test_unknown_member_of_a_group_is_a_type_error():
-    with pytest.raises(TypeError, match="bsp"):
+def test_misspelt_member_of_a_group_names_the_nearest():
+    message = (
+        "unknown setting 'commission.bsp'. Did you mean 'bps'?\n"
+        "Commission has bps, minimum."
+    )
+    with pytest.raises(ConfigError) as caught:
         Commission(bsp=10)
+    assert str(caught.value) == message
+    with pytest.raises(ConfigError, match="unknown setting 'comission'"):
+        BacktestConfig(comission=Commission())
 
 
 def test_frozen():

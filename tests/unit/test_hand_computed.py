@@ -830,7 +830,7 @@ def test_waiting_order_is_replaced_by_the_same_target_again():
     assert held(result, 3) == {"A": 50.0}
 
 
-@pytest.mark.parametrize("nothing", [{}, {"A": 0.0, "B": 0.0}, {"A": None}])
+@pytest.mark.parametrize("nothing", [{}, {"A": 0.0, "B": 0.0}, {"A": None, "B": 0.0}])
 def test_empty_decision_closes_everything(nothing: dict[str, float | None]):
     result = run(
         frame(A=[10.0] * 3, B=[10.0] * 3, C=[10.0, None, 10.0]),

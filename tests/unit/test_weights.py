@@ -247,10 +247,20 @@ def test_frame_with_null_weights_only_at_a_timestamp_is_no_rebalance():
     assert result.rebalances.height == 1
 
 
-def test_mapping_of_nulls_closes_everything():
-    # A callback that returns a mapping has spoken, unlike a column of nulls.
+def test_mapping_of_nulls_only_is_no_rebalance():
+    # As in a column: one meaning in all forms.
     result = run(as_mapping, prices(), [{"A": 0.5}, {"A": None}, None, None])
-    assert fills(result) == [(1, "A", 50.0), (2, "A", -50.0)]
+    assert fills(result) == [(1, "A", 50.0)]
+    assert result.rebalances.height == 1
+
+
+def test_dust_in_weights_is_zero():
+    # What an optimiser leaves behind: no position, no fee, no refused short.
+    costs = {"commission": bl.Commission(minimum=1.0)}
+    dusty = {"A": 0.5, "B": -1e-17}
+    for form in FORMS:
+        result = run(form, prices(), [dusty, None, None, None], **costs)
+        assert [fill[1] for fill in fills(result)] == ["A"]
 
 
 def test_asset_without_a_row_is_not_named_by_a_column():
@@ -581,3 +591,11 @@ def test_methods_partials_and_callable_objects_are_callbacks():
     for weights in (Strategy().weights, Strategy(), functools.partial(sized, size=0.5)):
         result = bl.run_backtest(prices(), weights, initial_cash=1_000.0)
         assert fills(result) == [(1, "A", 50.0)]
+
+
+def test_frame_with_timestamps_off_the_schedule_is_counted():
+    result = run(as_frame, prices(), [{"A": 0.5}] * 4, schedule=2)
+    notices = result.notices.filter(pl.col("notice") == "weights_off_schedule")
+    # Bars 1 and 3 of 0 to 3.
+    assert notices["count"].to_list() == [2]
+    assert notices["first_date"][0] == result.equity["date"][1]

@@ -12,6 +12,8 @@ from barloop.typing import (
     IntVector,
 )
 
+WEIGHT_DUST = 1e-12
+"""A weight of no more than this is 0: optimisers leave 1e-17 and -1e-17."""
 GROSS_TOLERANCE = 1e-9
 """Gross may exceed its limit by this much: thirds do not sum to one."""
 
@@ -45,7 +47,7 @@ def pack_decisions(
             if value != value:
                 continue
             valid += 1
-            if value != 0.0:
+            if not abs(value) <= WEIGHT_DUST:
                 asset_out[n] = r - row_start[t] if dense else asset[r]
                 weight_out[n] = value
                 n += 1

@@ -270,7 +270,8 @@ def _find(
     if meaning == "asset" and times and wide and not _candidates(frame, PRICE_NAMES):
         msg += (
             "\nA wide frame, one column per asset, becomes long by "
-            f"df.unpivot(index={times[0]!r}, variable_name='asset', value_name='close')."
+            f"df.unpivot(index={times[0]!r}, variable_name='asset', "
+            "value_name='close')."
         )
     raise SchemaError(msg)
 

@@ -22,7 +22,7 @@ FloatBlock: TypeAlias = npt.NDArray[np.float64]
 IndexVector: TypeAlias = npt.NDArray[np.uint32]
 IndexBlock: TypeAlias = npt.NDArray[np.uint32]
 IntBlock: TypeAlias = npt.NDArray[np.int64]
-Index: TypeAlias = int | np.unsignedinteger[Any]
+Index: TypeAlias = int | np.integer[Any]
 """A place in an array; unsigned in the hot parts of a kernel."""
 CodeBlock: TypeAlias = npt.NDArray[np.int32]
 

@@ -18,6 +18,7 @@ from barloop._kernels.buffers import (
 from barloop.enums import AssetField, BarField, Option, OrderField, Reason, Rounding
 from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
+FRACTIONAL = float(Rounding.FRACTIONAL)
 CASH_MARGIN = 1e-12
 """A binding factor is reduced by this share of itself: thousands of additions, each
 off by 1e-16 of the account, then never leave cash a hair below the floor."""
@@ -40,7 +41,9 @@ def buy_cost(
         return 0.0
     value = quantity * (base * (1.0 + options[Option.SLIPPAGE_RATE]))
     commission = value * options[Option.COMMISSION_RATE]
-    return value + max(commission, options[Option.COMMISSION_MINIMUM])  # type: ignore[no-any-return]
+    minimum = options[Option.COMMISSION_MINIMUM]
+    total: float = value + (commission if commission > minimum else minimum)
+    return total
 
 
 @subkernel
@@ -48,7 +51,7 @@ def affordable_factor(
     t: Index,
     available: float,  # currency above the floor, before the opening buys
     factor: float,  # an upper bound, not above 1
-    n_buys: int,
+    n_buys: Index,
     price: FloatPanel,  # (n_bars, n_assets) fill prices
     options: FloatVector,
     state: Book,
@@ -68,7 +71,7 @@ def affordable_factor(
         for b in range(n_buys):
             k = buys[b]
             i = waiting[k]
-            cover = max(-position[i], 0.0)
+            cover = -position[i] if position[i] < 0.0 else 0.0
             quantity = cover + middle * (wanted[k] - cover)
             cost += buy_cost(quantity, price[t, i], options)
         if cost <= available * (1.0 - CASH_MARGIN):
@@ -85,7 +88,7 @@ def hand_out_lots(
     t: Index,
     available: float,  # currency above the floor, before the opening buys
     factor: float,
-    n_buys: int,
+    n_buys: Index,
     price: FloatPanel,  # (n_bars, n_assets) fill prices
     options: FloatVector,
     state: Book,
@@ -105,14 +108,14 @@ def hand_out_lots(
     for b in range(n_buys):
         k = buys[b]
         i = waiting[k]
-        cover = max(-position[i], 0.0)
+        cover = -position[i] if position[i] < 0.0 else 0.0
         exact = factor * (wanted[k] - cover) / lot
         lots = math.floor(exact)
         final[k] = cover + lots * lot
         left -= buy_cost(final[k], price[t, i], options)
         # Remainders in millionths, so that rounding cannot break a tie; among
         # equals the earlier asset has the larger key.
-        remainder = int((exact - lots) / INTEGER_TOLERANCE + 0.5)
+        remainder = math.floor((exact - lots) / INTEGER_TOLERANCE + 0.5)
         rank[b] = remainder * n_buys + (n_buys - 1 - b)
 
     # Largest first (Shell, 1959): numpy's sorts cost seconds of compile time.
@@ -142,7 +145,7 @@ def hand_out_lots(
 def size_opening_buys(
     t: Index,
     floor: float,  # currency
-    n_buys: int,
+    n_buys: Index,
     price: FloatPanel,  # (n_bars, n_assets) fill prices
     options: FloatVector,
     state: Book,
@@ -171,8 +174,9 @@ def size_opening_buys(
         i = waiting[k]
         paid = price[t, i] * slipped
         traded = wanted[k] * paid
-        left -= traded + max(traded * rate, minimum)
-        cover = max(-position[i], 0.0)
+        commission = traded * rate
+        left -= traded + (commission if commission > minimum else minimum)
+        cover = -position[i] if position[i] < 0.0 else 0.0
         needed += (wanted[k] - cover) * paid
         reserved += cover * paid
     if left >= floor:
@@ -180,23 +184,24 @@ def size_opening_buys(
 
     available = state.cash[0] - floor
     factor = (available / (1.0 + rate) - reserved) / needed
-    factor = min(max(factor, 0.0), 1.0) * (1.0 - CASH_MARGIN)
+    factor = (factor if factor < 1.0 else 1.0) * (1.0 - CASH_MARGIN)
+    factor = factor if factor > 0.0 else 0.0
     if minimum > 0.0:
         factor = affordable_factor(t, available, factor, n_buys, price, options, state)
     if factor <= NOTICEABLE:
         # What an earlier cut left over buys no dust.
         factor = 0.0
-    whole = int(options[Option.ROUNDING]) != Rounding.FRACTIONAL
+    whole = options[Option.ROUNDING] != FRACTIONAL
     if whole:
         hand_out_lots(t, available, factor, n_buys, price, options, state)
     least = options[Option.MIN_TRADE_VALUE]
     noticeable = factor < 1.0 - NOTICEABLE
-    if noticeable:
-        bars[BarField.SCALE, t] = min(bars[BarField.SCALE, t], factor)
+    if noticeable and factor < bars[BarField.SCALE, t]:
+        bars[BarField.SCALE, t] = factor
     for b in range(n_buys):
         k = buys[b]
         i = waiting[k]
-        cover = max(-position[i], 0.0)
+        cover = -position[i] if position[i] < 0.0 else 0.0
         if not whole:
             final[k] = cover + factor * (wanted[k] - cover)
         if noticeable:

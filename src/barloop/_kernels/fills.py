@@ -38,6 +38,9 @@ from barloop.enums import (
 )
 from barloop.typing import FloatBlock, FloatVector, Index
 
+NEXT_OPEN = float(FillTiming.NEXT_OPEN)
+PENDING = float(MissingBar.PENDING)
+
 
 @subkernel
 def book(
@@ -47,7 +50,7 @@ def book(
     base: float,  # currency per unit, before slippage
     price: float,  # currency per unit, after slippage
     commission: float,  # currency
-    order: int,  # row of the order log, -1 if there is none
+    order: Index,  # row of the order log, -1 if there is none
     reason: int,  # FillReason
     track_entries: bool,  # noqa: FBT001
     state: Book,
@@ -105,11 +108,11 @@ def merge_held(n_waiting: int, state: Book) -> None:
     while h < n_held or w < n_waiting:
         of_held = held[np.uint32(h)] if h < n_held else n_assets
         of_waiting = waiting[np.uint32(w)] if w < n_waiting else n_assets
-        i = np.uint32(min(of_held, of_waiting))
-        h += int(of_held == i)
-        w += int(of_waiting == i)
+        i = np.uint32(of_held if of_held < of_waiting else of_waiting)
+        h += of_held == i
+        w += of_waiting == i
         merged[np.uint32(n)] = i
-        n += int(position[i] != 0.0)
+        n += position[i] != 0.0
     for h in range(n):
         held[h] = merged[h]
     state.counters[Counter.N_HELD] = n
@@ -130,7 +133,7 @@ def fill_orders(
     now = np.uint32(t)
     close = market.close
     price = close
-    if int(options[Option.FILL_TIMING]) == FillTiming.NEXT_OPEN:
+    if options[Option.FILL_TIMING] == NEXT_OPEN:
         price = market.open
     position = state.floats[AssetField.POSITION]
     waiting = state.lists[WAITING]
@@ -159,7 +162,7 @@ def fill_orders(
     covers = state.lists[COVERS]
     buys = state.lists[BUYS]
     # Typed zeros: a literal 0 would compile every callee twice.
-    n_sells = n_covers = n_buys = n_missing = int(np.int64(0))
+    n_sells = n_covers = n_buys = n_missing = np.int64(0)
     for k in range(n_waiting):
         i = waiting[k]
         quantity = wanted[k]
@@ -176,9 +179,9 @@ def fill_orders(
         sells[np.uint32(n_sells)] = k
         covers[np.uint32(n_covers)] = k
         buys[np.uint32(n_buys)] = k
-        n_sells += int(is_sell)
-        n_covers += int(is_cover)
-        n_buys += int(not (is_sell | is_cover))
+        n_sells += is_sell
+        n_covers += is_cover
+        n_buys += not (is_sell | is_cover)
 
     changed = False
     for step in range(3):
@@ -201,13 +204,14 @@ def fill_orders(
             base = price[now, i]
             filled_at = base * (1.0 + side)
             before = position[i]
+            commission = abs(quantity * filled_at) * rate
             book(
                 now,
                 i,
                 quantity,
                 base,
                 filled_at,
-                max(abs(quantity * filled_at) * rate, minimum),
+                commission if commission > minimum else minimum,
                 order_of[k],
                 FillReason.ORDER,
                 track_entries,
@@ -220,7 +224,7 @@ def fill_orders(
         merge_held(n_waiting, state)
 
     n_left = 0
-    if n_missing > 0 and int(options[Option.MISSING_BAR]) == MissingBar.PENDING:
+    if n_missing > 0 and options[Option.MISSING_BAR] == PENDING:
         for k in range(n_waiting):
             if math.isnan(final[k]):
                 waiting[n_left] = waiting[k]

@@ -31,6 +31,8 @@ from barloop.enums import (
 )
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
 
+SAME_CLOSE = float(FillTiming.SAME_CLOSE)
+
 
 @subkernel
 def mark(
@@ -86,7 +88,7 @@ def close_the_books(
             log.codes[OrderField.REASONS, order] |= 1 << Reason.RUINED
     state.counters[Counter.N_WAITING] = 0
     free = 0.0
-    no_order = int(np.int64(-1))
+    no_order = np.int64(-1)
     now = np.uint32(t)
     tracks = options[Option.TRACK_ENTRIES] != 0.0
     for h in range(state.counters[Counter.N_HELD]):
@@ -133,7 +135,7 @@ def advance(
     too small for the next step; call it again after answering or growing the log.
     """
     counters = state.counters
-    same_close = int(options[Option.FILL_TIMING]) == FillTiming.SAME_CLOSE
+    same_close = options[Option.FILL_TIMING] == SAME_CLOSE
     asks = options[Option.ASK_FOR_DECISIONS] != 0.0
     room = log.codes.shape[1]
     t = counters[Counter.BAR]
@@ -158,7 +160,7 @@ def advance(
                 continue
             counters[Counter.PHASE] = Phase.DECIDE
 
-        kind = int(decisions.kind[t])
+        kind = decisions.kind[t]
         if counters[Counter.RUINED_AT] >= 0:
             kind = 0  # Decision.NONE
         row = t

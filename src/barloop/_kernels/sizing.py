@@ -34,6 +34,8 @@ from barloop.enums import (
 )
 from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
+WHOLE_TARGET = float(Rounding.WHOLE_TARGET)
+SKIP = float(AtDecision.SKIP)
 DUST = 1e-9
 """Orders and targets smaller than this share of the position are rounding errors."""
 
@@ -101,8 +103,8 @@ def decide(
     new_order = state.codes[SCRATCH_ORDER]
     new_wanted = state.floats[SCRATCH_QUANTITY]
     equity = bars[BarField.EQUITY, t]
-    whole = int(options[Option.ROUNDING]) == Rounding.WHOLE_TARGET
-    skips = int(options[Option.AT_DECISION]) == AtDecision.SKIP
+    whole = options[Option.ROUNDING] == WHOLE_TARGET
+    skips = options[Option.AT_DECISION] == SKIP
     least = options[Option.MIN_TRADE_VALUE]
     lot = options[Option.LOT_SIZE]
     replaced = Reason.REPLACED
@@ -120,7 +122,8 @@ def decide(
         # Unsigned, because numba tests every signed index for "from the end".
         of_held = held[np.uint32(h)] if h < n_held else n_assets
         of_target = decisions.asset[np.uint32(j)] if j < stop else n_assets
-        i = np.uint32(min(of_held, of_target))
+        nearest = of_held if of_held < of_target else of_target
+        i = np.uint32(nearest)
         place = np.uint32(n)
         if w < n_waiting and waiting[w] <= i:
             i = waiting[w]
@@ -133,15 +136,15 @@ def decide(
                 new_wanted[place] = wanted[w]
                 n += 1
             w += 1
-            if min(of_held, of_target) != i:
+            if nearest != i:
                 continue
             place = np.uint32(n)
         # Which list names the asset is a coin toss: count, do not branch.
         named = of_target == i
         weight = decisions.weight[np.uint32(j)] if named else 0.0
-        h += int(of_held == i)
-        j += int(named)
-        n_targets += int(weight != 0.0)
+        h += of_held == i
+        j += named
+        n_targets += weight != 0.0
         gross += abs(weight)
 
         # From weight to order; each step that binds leaves its reason.
@@ -158,7 +161,8 @@ def decide(
         if abs(target) <= DUST * abs(current):
             target = 0.0
         quantity = target - current
-        if abs(quantity) <= DUST * max(abs(target), abs(current)):
+        size = abs(target) if abs(target) > abs(current) else abs(current)
+        if abs(quantity) <= DUST * size:
             quantity = 0.0
             blocked = (reasons != 0) & (current == 0.0)
         elif abs(quantity) * price < least and target != 0.0:

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -68,5 +67,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     str
         A sentence with a leading space, or an empty string.
     """
+    # Here, because `import barloop` is to stay light.
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

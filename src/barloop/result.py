@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -335,6 +334,8 @@ class BacktestResult:
         return str(self)
 
     def _repr_html_(self) -> str:
+        import html
+
         right = "text-align:right"
         cells = "".join(
             f"<tr><td style='text-align:left'>{html.escape(name)}</td>"

@@ -7,7 +7,6 @@ import numpy as np
 from barloop._jit import kernel, subkernel
 from barloop._kernels.buffers import (
     HELD,
-    LAST_SEEN,
     WAITING_ORDER,
     Book,
     Decisions,
@@ -44,7 +43,6 @@ def mark(
     """Value the account at the last known closes, from nothing, in asset order."""
     position = state.floats[AssetField.POSITION]
     last_close = state.floats[AssetField.LAST_CLOSE]
-    seen = state.codes[LAST_SEEN]
     held = state.lists[HELD]
     n_held = state.counters[Counter.N_HELD]
     now = np.uint32(t)
@@ -62,7 +60,6 @@ def mark(
                     state.counters[Counter.FIRST_FORWARD_FILLED_ASSET] = i
                 state.counters[Counter.FORWARD_FILLED] += 1
         last_close[i] = price
-        seen[i] = t
         value += position[i] * price
         gross += abs(position[i] * price)
     equity = state.cash[0] + value

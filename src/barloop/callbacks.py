@@ -135,10 +135,13 @@ class DecisionRow:
                 f"{self._panel.show_bar(t)}; weights must be numbers.{hint}"
             )
             raise WeightsError(msg)
-        # NaN fails every comparison, and so it is among the chosen.
-        assets = (~(np.abs(said) <= WEIGHT_DUST)).nonzero()[0]
+        assets = said.nonzero()[0]
         weights = said[assets].astype(np.float64)
-        gross = float(np.abs(weights).sum())
+        size = np.abs(weights)
+        if size.size and size.min() <= WEIGHT_DUST:
+            kept = size > WEIGHT_DUST
+            assets, weights, size = assets[kept], weights[kept], size[kept]
+        gross = float(size.sum())
         # A NaN fails the first comparison.
         if not gross <= self._most or (
             not self._limits.allow_short and weights.size and weights.min() < 0.0

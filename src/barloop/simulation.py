@@ -21,6 +21,10 @@ from barloop.weights import WeightRows, pack
 if TYPE_CHECKING:
     from barloop._kernels.buffers import Book, Decisions, Log
 
+# Plain numbers: these are looked up on every bar of a callback.
+N_ACCOUNT = len(AssetField)
+CASH = int(BarField.CASH)
+EQUITY = int(BarField.EQUITY)
 LARGE_LOG = 1_000_000
 """Rows up to which a log is allocated for the worst case; above, it grows."""
 
@@ -175,9 +179,9 @@ class Simulation:
             self.panel,
             self.context,
             t,
-            self.state.floats[: len(AssetField)].copy(),
-            float(self.bars[BarField.CASH, t]),
-            float(self.bars[BarField.EQUITY, t]),
+            self.state.floats[:N_ACCOUNT].copy(),
+            float(self.bars[CASH, t]),
+            float(self.bars[EQUITY, t]),
         )
         try:
             said: Any = callback(bar)

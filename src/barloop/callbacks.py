@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from barloop._kernels.tolerances import GROSS_TOLERANCE, WEIGHT_DUST
 from barloop.enums import Decision
 from barloop.errors import WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
 from barloop.typing import FloatVector, IndexVector, IntVector
-from barloop.weights import WEIGHT_DUST, Partial, gross_error, weight_error
+from barloop.weights import Partial, gross_error, weight_error
 
 MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
 PANDAS_HINT = (
@@ -35,8 +36,6 @@ class DecisionRow:
     """
 
     def __init__(self, panel: Panel, limits: Limits) -> None:
-        from barloop._kernels.targets import GROSS_TOLERANCE
-
         n_assets = panel.n_assets
         self._panel = panel
         self._limits = limits

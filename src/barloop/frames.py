@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from barloop._kernels.tolerances import DUST
 from barloop.enums import BarField, Decision, FillField, FillReason, OrderField, Reason
 from barloop.holdings import around_orders, daily_positions
 from barloop.record import RunRecord, last_known
 from barloop.typing import FloatVector, IntVector
-
-DUST = 1e-9
-"""What is missing of an order counts as nothing below this share of it."""
 
 FILL_REASONS = pl.Enum([reason.name.lower() for reason in FillReason])
 REASONS = pl.Enum(["none", *[reason.name.lower() for reason in Reason]])

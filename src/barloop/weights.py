@@ -31,8 +31,6 @@ from barloop.typing import (
     WeightsCallback,
 )
 
-WEIGHT_DUST = 1e-12
-"""A weight of no more than this is 0, as in `_kernels.targets`."""
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
 
 CALLBACK_HINT = (

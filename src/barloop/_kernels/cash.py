@@ -15,17 +15,11 @@ from barloop._kernels.buffers import (
     Book,
     Log,
 )
+from barloop._kernels.tolerances import CASH_MARGIN, INTEGER_TOLERANCE, NOTICEABLE
 from barloop.enums import AssetField, BarField, Option, OrderField, Reason, Rounding
 from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
 FRACTIONAL = float(Rounding.FRACTIONAL)
-CASH_MARGIN = 1e-12
-"""A binding factor is reduced by this share of itself: thousands of additions, each
-off by 1e-16 of the account, then never leave cash a hair below the floor."""
-NOTICEABLE = 1e-9
-"""A factor nearer to 1 than this is rounding, not a reason; nearer to 0 it is 0."""
-INTEGER_TOLERANCE = 1e-6
-"""A share count nearer to an integer than this is that integer."""
 BISECTIONS = 64
 """Halvings of [0, 1]: more than the bits of a float64 fraction."""
 

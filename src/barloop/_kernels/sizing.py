@@ -20,7 +20,7 @@ from barloop._kernels.buffers import (
     Decisions,
     Log,
 )
-from barloop._kernels.cash import INTEGER_TOLERANCE
+from barloop._kernels.tolerances import DUST, INTEGER_TOLERANCE
 from barloop.enums import (
     AssetField,
     AtDecision,
@@ -36,8 +36,6 @@ from barloop.typing import FloatBlock, FloatPanel, FloatVector, Index
 
 WHOLE_TARGET = float(Rounding.WHOLE_TARGET)
 SKIP = float(AtDecision.SKIP)
-DUST = 1e-9
-"""Orders and targets smaller than this share of the position are rounding errors."""
 
 
 @subkernel

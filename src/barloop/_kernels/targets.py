@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from barloop._jit import kernel
+from barloop._kernels.tolerances import GROSS_TOLERANCE, WEIGHT_DUST
 from barloop.enums import Decision, WeightFault
 from barloop.typing import (
     BoolVector,
@@ -11,11 +12,6 @@ from barloop.typing import (
     IndexVector,
     IntVector,
 )
-
-WEIGHT_DUST = 1e-12
-"""A weight of no more than this is 0: optimisers leave 1e-17 and -1e-17."""
-GROSS_TOLERANCE = 1e-9
-"""Gross may exceed its limit by this much: thirds do not sum to one."""
 
 
 @kernel

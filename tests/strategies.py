@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import barloop as bl
-from oracle import Options, OracleResult, run_oracle
+from oracle import Action, Options, OracleResult, run_oracle
 
 FIRST_DATE = date(2024, 1, 1)
 NAMES = ("AA", "B", "ba", "CC1", "D", "Zed", "Ärger", "10Y", "é", "XYZ")
@@ -64,6 +64,50 @@ TEMPERS = {
 }
 FIRST_PRICES = (10.0, 10.0, 20.0, 25.0, 7.0, 3.0, 33.33, 100.0, 12.5, 0.5, 412.07)
 
+# Fields of a bar beside open and close; the last are costs, which a bar must have.
+FIELDS = ("high", "low", "volume", "atr")
+COSTS = (
+    "bid",
+    "ask",
+    "fee_bps",
+    "fee_per_share",
+    "fee_per_order",
+    "least_fee",
+    "most_fee",
+    "spread_bps",
+    "half_spread",
+    "volatility",
+    "lending_rate",
+)
+
+# Where the settings of the oracle stand in a configuration.
+PATHS = {
+    "initial_cash": "initial_cash",
+    "bars_per_year": "bars_per_year",
+    "slippage_bps": "slippage.bps",
+    **{
+        f"commission_{name}": f"commission.{name}"
+        for name in ("bps", "per_share", "per_order", "minimum", "maximum")
+    },
+    **{
+        name: f"{group}.{name}"
+        for group, names in {
+            "execution": "fill size_at rounding lot_size sequence cash_rule "
+            "costs_in_size",
+            "slippage": "half_spread volume_impact sqrt_impact volatility",
+            "limits": "allow_short max_gross on_excess max_borrowing max_weight "
+            "max_participation remainder min_trade_value drift_band max_turnover "
+            "maintenance",
+            "exits": "stop_loss take_profit trailing_stop tighten_per_bar "
+            "trailing_floor atr_stop max_bars_held max_drawdown on_entry_bar "
+            "trail_on reentry",
+            "financing": "cash_rate debit_rate borrow_rate",
+            "missing_data": "missing_bar at_decision delisted delist_after_bars",
+        }.items()
+        for name in names.split()
+    },
+}
+
 
 def examples(default: int, *, slow: bool = False) -> settings:
     """Return settings whose number of examples BARLOOP_EXAMPLES scales.
@@ -85,19 +129,14 @@ class World:
 
     n_bars: int
     assets: tuple[str, ...]  # sorted
-    rows: Mapping[tuple[int, int], Mapping[str, Any]]  # (t, i) to state, open, close
+    rows: Mapping[tuple[int, int], Mapping[str, Any]]  # (t, i) to the fields of a row
     decisions: Mapping[int, tuple[str, Mapping[int, float]]]
     options: Options
     seed: int  # of the order of rows and of mappings
+    columns: tuple[str, ...] = ()  # fields beside open and close
+    actions: tuple[Action, ...] = ()
 
     # ------------------------------------------------------------ the oracle's view
-
-    @property
-    def bars(self) -> dict[tuple[int, int], dict[str, float | None]]:
-        return {
-            key: {"open": row["open"], "close": row["close"]}
-            for key, row in self.rows.items()
-        }
 
     def has_bar(self, t: int, i: int) -> bool:
         return (t, i) in self.rows and is_number(self.rows[t, i]["close"])
@@ -106,10 +145,11 @@ class World:
         return run_oracle(
             self.n_bars,
             len(self.assets),
-            self.bars,
+            self.rows,
             self.decisions,
             self.options,
             start=start,
+            actions=self.actions,
         )
 
     # ------------------------------------------------------------ barloop's view
@@ -134,42 +174,58 @@ class World:
             "close": [self.rows[key]["close"] for key in keys],
             "weight": [column_weights.get(key) for key in keys],
         }
+        for name in self.columns:
+            data[name] = [self.rows[key].get(name) for key in keys]
         dtypes = {
             "timestamp": pl.Date,
             "asset": pl.String,
             "open": pl.Float64,
             "close": pl.Float64,
             "weight": pl.Float64,
+            **dict.fromkeys(self.columns, pl.Float64),
         }
         return pl.DataFrame(data, schema=dtypes)
 
+    def actions_frame(self) -> pl.DataFrame:
+        """Return the actions as a frame; some lie before the bar on which they act."""
+        days = set(self.timestamps)
+        rows = []
+        for k, action in enumerate(self.actions):
+            day = self.timestamps[action.t]
+            before = day - timedelta(days=1)
+            # What lies before the first bar is no deposit of the run.
+            if action.t and before not in days and (self.seed + k) % 2:
+                day = before
+            asset = None if action.asset is None else self.assets[action.asset]
+            rows.append((day, asset, action.kind, action.value))
+        random.Random(self.seed).shuffle(rows)
+        schema = {
+            "timestamp": pl.Date,
+            "asset": pl.String,
+            "kind": pl.String,
+            "value": pl.Float64,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
     def config(self) -> bl.BacktestConfig:
-        o = self.options
-        return bl.BacktestConfig(
-            initial_cash=o.initial_cash,
-            execution=bl.Execution(
-                fill=o.fill, rounding=o.rounding, lot_size=o.lot_size
-            ),
-            commission=bl.Commission(
-                bps=o.commission_bps, minimum=o.commission_minimum
-            ),
-            slippage=bl.Slippage(bps=o.slippage_bps),
-            limits=bl.Limits(
-                allow_short=o.allow_short,
-                max_gross=o.max_gross,
-                max_borrowing=o.max_borrowing,
-                min_trade_value=o.min_trade_value,
-            ),
-            missing_data=bl.MissingData(
-                missing_bar=o.missing_bar, at_decision=o.at_decision
-            ),
-        )
+        """Return the settings as a configuration, with names for asset numbers."""
+        settings = {}
+        for name, path in PATHS.items():
+            value = getattr(self.options, name)
+            if value == getattr(DEFAULTS, name):
+                continue
+            if isinstance(value, Mapping):
+                value = {self.assets[i]: number for i, number in value.items()}
+            settings[path] = value
+        return bl.BacktestConfig().replace(settings)
 
     def run(
         self, weights: Any = None, *, order: str = "shuffled", **fields: Any
     ) -> Any:
         """Run barloop on this world, by default with its Python callback."""
         weights = self.callback() if weights is None else weights
+        if self.actions:
+            fields.setdefault("actions", self.actions_frame())
         return bl.run_backtest(
             self.frame(order=order), weights, config=self.config(), **fields
         )
@@ -269,10 +325,11 @@ class World:
             n_bars=n_bars,
             rows={key: row for key, row in self.rows.items() if key[0] < n_bars},
             decisions={t: d for t, d in self.decisions.items() if t < n_bars},
+            actions=tuple(a for a in self.actions if a.t < n_bars),
         )
 
     def poisoned(self, n_bars: int) -> World:
-        """Change everything from bar `n_bars` on: prices, gaps and decisions."""
+        """Change all from bar `n_bars` on: prices, gaps, actions and decisions."""
         rng = random.Random(self.seed)
         rows = {key: row for key, row in self.rows.items() if key[0] < n_bars}
         decisions = {t: d for t, d in self.decisions.items() if t < n_bars}
@@ -281,11 +338,20 @@ class World:
                 if i and rng.random() < 0.3:
                     continue
                 close = rng.choice([0.01, 3.0, 77.7, 5000.0])
-                rows[t, i] = {"open": rng.choice([None, close]), "close": close}
+                other = dict.fromkeys(self.columns, 0.5)
+                other |= {"high": close, "low": close, "ask": 0.75}
+                opens = rng.choice([None, close])
+                rows[t, i] = {**other, "open": opens, "close": close}
             if rng.random() < 0.7:
                 weight = min(1.0, self.options.max_gross)
                 decisions[t] = ("complete", {rng.randrange(len(self.assets)): weight})
-        return replace(self, rows=rows, decisions=decisions)
+        actions = [a for a in self.actions if a.t < n_bars]
+        for t in range(n_bars, self.n_bars):
+            for kind, value in (("split", 7.0), ("dividend", 0.9)):
+                if rng.random() < 0.3:
+                    asset = rng.randrange(len(self.assets))
+                    actions.append(Action(t=t, kind=kind, asset=asset, value=value))
+        return replace(self, rows=rows, decisions=decisions, actions=tuple(actions))
 
     def permuted(self, seed: int) -> tuple[World, list[int]]:
         """Hand the histories of the assets to other names; return who went where."""
@@ -296,7 +362,22 @@ class World:
             t: (kind, {places[i]: weight for i, weight in named.items()})
             for t, (kind, named) in self.decisions.items()
         }
-        return replace(self, rows=rows, decisions=decisions), places
+        actions = tuple(
+            action
+            if action.asset is None
+            else replace(action, asset=places[action.asset])
+            for action in self.actions
+        )
+        changes = {
+            name: {places[i]: number for i, number in value.items()}
+            for name, value in vars(self.options).items()
+            if isinstance(value, Mapping)
+        }
+        world = replace(self, rows=rows, decisions=decisions, actions=actions)
+        return world.with_options(**changes), places
+
+
+DEFAULTS = Options()
 
 
 def is_number(value: float | None) -> bool:
@@ -418,7 +499,19 @@ def target_weights(draw: st.DrawFn, n_assets: int, limits: Options) -> dict[int,
             )
         )
         weights = [sign * w for sign, w in zip(signs, weights, strict=True)]
+    if limits.on_excess == "scale" or limits.max_weight is not None:
+        weights = draw(excess(weights, limits))
     return dict(sorted(zip(names, weights, strict=True)))
+
+
+@st.composite
+def excess(draw: st.DrawFn, weights: list[float], limits: Options) -> list[float]:
+    """Draw weights beyond limits that do not make an error of it."""
+    larger = [draw(st.sampled_from([1, 1.5, 4])) * weight for weight in weights]
+    most = limits.max_weight or float("inf")
+    gross = sum(min(abs(weight), most) for weight in larger)
+    allowed = limits.on_excess == "scale" or gross <= limits.max_gross
+    return larger if allowed else weights
 
 
 @st.composite

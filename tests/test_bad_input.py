@@ -72,6 +72,12 @@ def weights_frame(**columns: Any) -> pl.DataFrame:
     return pl.DataFrame({**data, **columns})
 
 
+def actions_frame(**values: Any) -> pl.DataFrame:
+    """One split on the second bar, with values replaced."""
+    data = {"date": DAYS[1], "symbol": "ABC", "kind": "split", "value": 2.0}
+    return pl.DataFrame({name: [one] for name, one in {**data, **values}.items()})
+
+
 def refused(error: type[BarloopError], df: Any, weights: Any, **settings: Any) -> str:
     """Return the message of a run that is refused with exactly this error."""
     with pytest.raises(error) as caught:
@@ -918,6 +924,76 @@ MAY_NOT_RUN: dict[str, tuple[dict[str, Any], type[BarloopError], str]] = {
         PanelError,
         f"no bar lies between start=2021-03-05 10:00:00 and end=2021-03-07; {RUNS}",
     ),
+    "options that say nothing together": (
+        {"limits": bl.Limits(maintenance=0.25)},
+        ConfigError,
+        "limits.maintenance=0.25 has no meaning without shorts or borrowing.\n"
+        "Hint: set allow_short, max_borrowing or max_gross.",
+    ),
+    "costs of some assets only": (
+        {"commission": bl.Commission(per_share={"ABC": 0.01})},
+        ConfigError,
+        "commission.per_share must name every asset of the data: 1 of 2 is missing, "
+        'first "XYZ".\nHint: add it, 0 is a number too.',
+    ),
+    "costs in a column that is not there": (
+        {"slippage": bl.Slippage(half_spread=("bid", "ask"))},
+        ConfigError,
+        f"slippage.half_spread names the column 'bid', and the data has {COLUMNS}.",
+    ),
+    "costs in a column of text": (
+        {"commission": bl.Commission(bps="sector")},
+        ConfigError,
+        "commission.bps names the column 'sector', which must be numeric, got String.\n"
+        "Hint: cast it, e.g. pl.col('sector').cast(pl.Float64).",
+    ),
+    "costs in a column above their bound": (
+        {"slippage": bl.Slippage(half_spread="score"), "start": DAYS[1]},
+        ConfigError,
+        "slippage.half_spread='score' needs at least 0 and less than 1 on every bar "
+        'of the run: 4 have none, first at 2021-03-05, asset "ABC", score 3.0.\n'
+        "Hint: fill 'score' in these rows.",
+    ),
+    "average true range in a column that is not there": (
+        {"exits": bl.Exits(atr_stop=(2.0, "scores"))},
+        ConfigError,
+        f"exits.atr_stop names the column 'scores', and the data has {COLUMNS}. "
+        "Did you mean 'score'?",
+    ),
+    "actions that are no frame": (
+        {"actions": {"split": 2.0}},
+        SchemaError,
+        "a frame is needed, got dict.\n"
+        "Hint: accepted are a polars DataFrame or LazyFrame, a pandas DataFrame, a "
+        "pyarrow Table, and any object with __arrow_c_stream__.",
+    ),
+    "actions without a kind": (
+        {"actions": weights_frame()},
+        SchemaError,
+        "an actions frame needs the columns 'date' and 'symbol' of the data, 'kind' "
+        "and 'value'; it has 'date', 'symbol', 'weight'.",
+    ),
+    "actions of an unknown asset": (
+        {"actions": actions_frame(symbol="ABD")},
+        SchemaError,
+        "'symbol' of the actions must be an asset of the data: 1 row is not, first at "
+        '2021-03-05, asset "ABD", split 2.0.\n'
+        "Hint: drop these rows, e.g. filter by .is_in(df['symbol'].implode()).",
+    ),
+    "actions of an unknown kind": (
+        {"actions": actions_frame(kind="spilt")},
+        SchemaError,
+        "'kind' of the actions must be one of 'split', 'dividend', 'delisting', "
+        "'deposit', 'withdrawal': 1 row is not, first at 2021-03-05, asset \"ABC\", "
+        "spilt 2.0.\nHint: Did you mean 'split'?",
+    ),
+    "split of a negative ratio": (
+        {"actions": actions_frame(value=-2.0)},
+        SchemaError,
+        "'value' of a split must be a ratio above 0, new units for one: 1 row is not, "
+        'first at 2021-03-05, asset "ABC", split -2.0.\n'
+        "Hint: drop or correct these rows.",
+    ),
     "misspelt keep": (
         {"keep": "ful"},
         ConfigError,
@@ -933,6 +1009,59 @@ def test_setting_is_refused_before_anything_runs(case: str):
     recorder = Recorder()
     assert refused(error, frame(), recorder, **settings) == text
     assert recorder.calls == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings", "missing"),
+    [
+        ("exits.stop_loss", {"exits": bl.Exits(stop_loss=0.1)}, ["high", "low"]),
+        ("exits.take_profit", {"exits": bl.Exits(take_profit=0.1)}, ["low"]),
+        ("exits.trailing_stop", {"exits": bl.Exits(trailing_stop=0.1)}, ["high"]),
+        (
+            "limits.max_participation",
+            {"limits": bl.Limits(max_participation=0.1)},
+            ["volume"],
+        ),
+        (
+            "slippage.volume_impact",
+            {"slippage": bl.Slippage(volume_impact=0.1)},
+            ["volume"],
+        ),
+    ],
+)
+def test_setting_without_its_columns_is_refused_before_anything_runs(
+    setting: str, settings: dict[str, Any], missing: list[str]
+):
+    recorder = Recorder()
+    text = refused(ConfigError, frame().drop(missing), recorder, **settings)
+    some = "columns" if len(missing) > 1 else "a column"
+    them = "them" if len(missing) > 1 else "it"
+    assert text == (
+        f"{setting} needs {some} {' and '.join(map(repr, missing))}, and the data has "
+        f"none.\nHint: add {them}, or leave {setting.split('.')[1]} out."
+    )
+    assert recorder.calls == []
+
+
+@pytest.mark.parametrize("form", ["column", "frame"])
+def test_gross_counts_no_more_than_max_weight_of_each(form: str):
+    df = weights_column(0.9, 0.4)
+    weights: Any = "w"
+    if form == "frame":
+        weights = weights_frame(date=DAYS[:1] * 2, weight=[0.9, 0.4])
+
+    def run(**limits: Any) -> bl.BacktestResult:
+        days = DAYS[:1]
+        return bl.run_backtest(df, weights, schedule=days, limits=bl.Limits(**limits))
+
+    run(max_weight=0.6)
+    run(on_excess="scale")
+    with pytest.raises(WeightsError) as caught:
+        run(max_weight=0.7)
+    assert str(caught.value) == (
+        "the absolute weights at 2021-03-04, each at most max_weight=0.7, sum to 1.1, "
+        f"above max_gross=1.\n{SCALE}"
+    )
 
 
 def test_misspelt_setting_names_the_nearest():

@@ -17,7 +17,7 @@ from barloop._kernels.buffers import grow_log, new_log
 from barloop._kernels.simulate import advance
 from barloop.config import BacktestConfig
 from barloop.engine import prepare
-from barloop.enums import Counter, SimStatus
+from barloop.enums import BarField, Counter, SimStatus
 from barloop.simulation import Simulation
 
 
@@ -42,8 +42,8 @@ def config(request) -> BacktestConfig:
     )
 
 
-def start(frame, config, n_rows) -> Simulation:
-    simulation = prepare(frame, "weight", config=config)
+def start(frame, config, n_rows, *, full=False) -> Simulation:
+    simulation = prepare(frame, "weight", config=config, full=full)
     simulation.reset(keep_log=True)
     simulation.log = new_log(n_rows)
     return simulation
@@ -58,6 +58,7 @@ def step(simulation: Simulation, stop_bar: int) -> int:
         simulation.state,
         simulation.log,
         simulation.bars,
+        *simulation.extras,
     )
 
 
@@ -77,8 +78,37 @@ def same(one: Simulation, two: Simulation) -> None:
         one.log.values[:3, :n_fills], two.log.values[:3, :n_fills]
     )
     np.testing.assert_array_equal(
-        one.log.values[3:, :n_orders], two.log.values[3:, :n_orders]
+        one.log.values[4:7, :n_orders], two.log.values[4:7, :n_orders]
     )
+
+
+@pytest.mark.parametrize("rounding", ["fractional", "whole_target"])
+@pytest.mark.parametrize("minimum", [0.0, 1.0])
+@pytest.mark.parametrize("max_borrowing", [0.0, 0.5])
+def test_full_loop_gives_the_bits_of_the_lean_one(
+    frame, config, rounding, minimum, max_borrowing
+):
+    changed = config.replace(
+        {
+            "execution.rounding": rounding,
+            "commission.minimum": minimum,
+            "limits.max_borrowing": max_borrowing,
+            "limits.min_trade_value": 500.0,
+            "limits.max_gross": 99.0,
+        }
+    )
+    frame = frame.with_columns(weight=pl.col("weight") * 4)
+    lean = start(frame, changed, 10_000)
+    full = start(frame, changed, 10_000, full=True)
+    assert lean.extras == (None, None, None)
+    assert None not in full.extras
+    lean.run()
+    full.run()
+    assert lean.bars[BarField.SCALE].min() < 1.0
+    # Only the full loop counts complete decisions, for what exits block.
+    assert full.state.counters[Counter.N_COMPLETE] > 0
+    full.state.counters[Counter.N_COMPLETE] = 0
+    same(lean, full)
 
 
 @pytest.mark.parametrize("window", [1, 7, 119])

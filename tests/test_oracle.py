@@ -1,9 +1,11 @@
 """The engine gives what the oracle gives, on worlds drawn by hypothesis.
 
-The first part checks the oracle itself on cases worked out by hand.  In the second part
-BARLOOP_EXAMPLES sets the number of worlds.  A world in which the oracle meets a
-threshold nearer than rounding errors reach (`OracleResult.edges`, about two in a
-hundred) is passed over: there two correct programs may differ.
+The first part checks the oracle itself on cases worked out by hand; there are more of
+them in ``test_oracle_rules.py``.  In the second part, defaults with a few options, and
+in the third, every option, BARLOOP_EXAMPLES sets the number of worlds.  A world in
+which the oracle meets a threshold nearer than rounding errors reach
+(`OracleResult.edges`, about four in a hundred) is passed over: there two correct
+programs may differ.
 """
 
 from __future__ import annotations
@@ -16,17 +18,20 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from comparison import Comparison, check_world
 from oracle import (
     Bars,
     Book,
     Buy,
     Options,
     OracleResult,
+    Terms,
     cash_factor,
     cost_of,
     run_oracle,
 )
 from strategies import World, examples, worlds
+from strategies_full import full_worlds
 
 # ---------------------------------------------------------------- the oracle by hand
 
@@ -166,177 +171,23 @@ def test_oracle_leaves_what_is_below_the_minimum_alone_but_closes():
 def test_oracle_factor_is_the_largest_that_cash_allows(
     quantities, covers, available, bps, minimum
 ):
-    options = Options(commission_bps=bps, commission_minimum=minimum)
-    book = Book(options=options, result=OracleResult(), cash=0.0)
+    terms = Terms(bps=bps, minimum=minimum)
+    book = Book(options=Options(), result=OracleResult(), cash=0.0)
     buys = [
-        Buy(order=None, base=p, price=p, cover=cover, wanted=wanted, opening=wanted)
+        Buy(order=None, base=p, terms=terms, cover=cover, wanted=wanted, opening=wanted)
         for wanted, cover, p in zip(
             quantities, covers, (7, 10, 3, 25, 10), strict=False
         )
     ]
 
     def cost(factor):
-        return sum(cost_of(buy, factor * buy.wanted, options) for buy in buys)
+        return sum(cost_of(buy, factor * buy.wanted) for buy in buys)
 
     factor = cash_factor(book, buys, available)
     if factor > 0:
         assert cost(factor) <= available + 1e-9
     if factor < 1:
         assert cost(factor + 1e-9) > available - 1e-9
-
-
-# ---------------------------------------------------------------- comparing
-
-
-class Comparison:
-    """Compares a result with the oracle's, with tolerances of the account's size."""
-
-    def __init__(self, world: World, start: int = 0) -> None:
-        self.world = world
-        self.start = start
-        self.money = 1e-9 * world.options.initial_cash
-        self.bar = {timestamp: t for t, timestamp in enumerate(world.timestamps)}
-        self.number = {name: i for i, name in enumerate(world.assets)}
-
-    def check(self, result: Any, expected: OracleResult) -> None:
-        self.check_bars(result, expected)
-        self.check_positions(result.positions, expected)
-        self.check_fills(result, expected)
-        self.check_orders(result.orders, expected)
-        self.check_next_orders(result.next_orders, expected)
-        self.check_rebalances(result.rebalances, expected)
-        ruined_at = expected.ruined_at
-        timestamps = self.world.timestamps
-        assert result.ruined_at == (
-            None if ruined_at is None else timestamps[ruined_at]
-        )
-        result.audit()
-
-    def same_money(self, value: float, expected: float) -> None:
-        # pytest.approx says the same and takes most of the time of a comparison.
-        assert abs(value - expected) <= max(self.money, 1e-9 * abs(expected))
-
-    def same_quantity(self, value: float, expected: float, price: float) -> None:
-        self.same_money(value * price, expected * price)
-
-    def keys(self, frame: pl.DataFrame) -> list[tuple[int, int]]:
-        """Return bar and asset of each row as numbers."""
-        return [
-            (self.bar[timestamp], self.number[asset])
-            for timestamp, asset in frame.select("timestamp", "asset").iter_rows()
-        ]
-
-    def check_bars(self, result: Any, expected: OracleResult) -> None:
-        frame = result.equity
-        assert frame["timestamp"].to_list() == self.world.timestamps[self.start :]
-        for k, row in enumerate(frame.iter_rows(named=True)):
-            t = self.start + k
-            values = [
-                quantity * expected.last_close[k][i]
-                for i, quantity in expected.positions[k].items()
-            ]
-            fills = [fill for fill in expected.fills if fill.t == t]
-            self.same_money(row["equity"], expected.equity[k])
-            self.same_money(row["cash"], expected.cash[k])
-            self.same_money(row["gross_exposure"], sum(map(abs, values)))
-            self.same_money(row["net_exposure"], sum(values))
-            self.same_money(row["commission"], sum(f.commission for f in fills))
-            self.same_money(row["slippage"], sum(map(slippage_of, fills)))
-            assert row["n_positions"] == len(values)
-        self.same_money(result.final_equity, expected.equity[-1])
-
-    def check_positions(self, frame: pl.DataFrame, expected: OracleResult) -> None:
-        wanted = {
-            (self.start + k, i): (quantity, expected.last_close[k][i])
-            for k, positions in enumerate(expected.positions)
-            for i, quantity in positions.items()
-        }
-        assert self.keys(frame) == list(wanted)
-        rows = frame.select("position", "close", "position_value").iter_rows()
-        for row, (quantity, close) in zip(rows, wanted.values(), strict=True):
-            assert row[1] == close
-            self.same_quantity(row[0], quantity, close)
-            self.same_money(row[2], quantity * close)
-
-    def check_fills(self, result: Any, expected: OracleResult) -> None:
-        frame = result.fills
-        assert self.keys(frame) == [(fill.t, fill.asset) for fill in expected.fills]
-        decided = dict(
-            zip(result.orders["order_id"], self.keys(result.orders), strict=True)
-        )
-        for row, fill in zip(frame.iter_rows(named=True), expected.fills, strict=True):
-            self.same_quantity(row["quantity"], fill.quantity, fill.price)
-            assert abs(row["price"] - fill.price) <= 1e-12 * fill.price
-            assert row["base_price"] == fill.base_price
-            self.same_money(row["commission"], fill.commission)
-            self.same_money(row["slippage"], slippage_of(fill))
-            assert row["reason"] == fill.reason
-            if fill.order is None:
-                assert row["order_id"] is None
-            else:
-                assert decided[row["order_id"]] == (fill.order.t, fill.asset)
-
-    def check_orders(self, frame: pl.DataFrame, expected: OracleResult) -> None:
-        assert self.keys(frame) == [(order.t, order.asset) for order in expected.orders]
-        for row, order in zip(
-            frame.iter_rows(named=True), expected.orders, strict=True
-        ):
-            assert set(row["reasons"]) == order.reasons
-            assert row["reason"] == order.reason
-            assert row["status"] == order.status
-            assert row["target_weight"] == order.target_weight
-            self.same_money(row["equity"], order.equity)
-            if order.price is None:
-                continue  # not listed: there is nothing to count
-            assert row["price"] == order.price
-            self.same_quantity(
-                row["position_before"], order.position_before, order.price
-            )
-            self.same_quantity(row["filled"], order.filled, order.price)
-            if order.made or order.reason == "below_min_trade_value":
-                self.same_quantity(row["quantity"], order.quantity, order.price)
-
-    def check_next_orders(self, frame: pl.DataFrame, expected: OracleResult) -> None:
-        orders = expected.next_orders
-        assert self.keys(frame) == [(order.t, order.asset) for order in orders]
-        for row, order in zip(frame.iter_rows(named=True), orders, strict=True):
-            self.same_quantity(row["quantity"], order.quantity, order.price)
-            assert row["target_weight"] == order.target_weight
-            assert row["reason"] == order.reason
-
-    def check_rebalances(self, frame: pl.DataFrame, expected: OracleResult) -> None:
-        decided = expected.decided
-        bars = [self.bar[timestamp] for timestamp in frame["timestamp"]]
-        assert bars == [t for t, _, _ in decided]
-        for row, (t, kind, weights) in zip(
-            frame.iter_rows(named=True), decided, strict=True
-        ):
-            assert row["decision"] == kind
-            assert row["n_targets"] == sum(1 for weight in weights.values() if weight)
-            gross = sum(map(abs, weights.values()))
-            assert abs(row["target_gross"] - gross) <= 1e-12
-            assert row["n_orders"] == sum(1 for o in expected.orders if o.t == t)
-            self.check_scale(row["scale"], t, expected)
-
-    def check_scale(
-        self, scale: float | None, decided: int, expected: OracleResult
-    ) -> None:
-        """Compare with the smallest factor of the bar where the orders may fill."""
-        filled = decided + (self.world.options.fill != "same_close") - self.start
-        if filled >= len(expected.factors):
-            assert scale is None
-        else:
-            assert abs(scale - min(expected.factors[filled], default=1.0)) <= 1e-9
-
-
-def slippage_of(fill: Any) -> float:
-    return abs(fill.quantity) * abs(fill.price - fill.base_price)
-
-
-def check_world(world: World, weights: Any = None) -> None:
-    expected = world.oracle()
-    assume(not expected.edges)
-    Comparison(world).check(world.run(weights), expected)
 
 
 # ---------------------------------------------------------------- engine == oracle
@@ -477,6 +328,11 @@ def test_engine_equals_oracle_on_a_schedule_of_every_nth_bar(world, n):
 @examples(60)
 @given(world=worlds(min_bars=3), data=st.data())
 def test_engine_equals_oracle_between_start_and_end(world, data):
+    check_between(world, data)
+
+
+def check_between(world: World, data: Any) -> None:
+    """Compare a run with a start and an end with the oracle on what they leave."""
     start = data.draw(st.integers(0, world.n_bars - 1), label="start")
     end = data.draw(st.integers(start, world.n_bars - 1), label="end")
     decisions = {t: d for t, d in world.decisions.items() if start <= t <= end}
@@ -487,3 +343,82 @@ def test_engine_equals_oracle_between_start_and_end(world, data):
     timestamps = world.timestamps
     result = world.run(start=timestamps[start], end=timestamps[end])
     Comparison(cut, start=start).check(result, expected)
+
+
+# ---------------------------------------------------------------- every option
+
+
+@examples(500)
+@given(world=full_worlds())
+def test_engine_equals_oracle_with_every_option(world):
+    check_world(world)
+
+
+@examples(100)
+@given(world=full_worlds(on=("exits",), tempers=("lively", "broken", "quiet")))
+def test_engine_equals_oracle_with_exits(world):
+    check_world(world)
+
+
+@examples(60)
+@given(
+    world=full_worlds(
+        on=("exits", "short", "actions"), fill="next_open", tempers=("lively", "wild")
+    )
+)
+def test_engine_equals_oracle_with_exits_at_the_open(world):
+    check_world(world)
+
+
+@examples(100)
+@given(world=full_worlds(on=("size", "commission", "slippage")))
+def test_engine_equals_oracle_with_costs_in_the_size(world):
+    check_world(world)
+
+
+@examples(60)
+@given(world=full_worlds(on=("size", "short"), costs_in_size="portfolio"))
+def test_engine_equals_oracle_with_exact_portfolios(world):
+    check_world(world)
+
+
+@examples(100)
+@given(world=full_worlds(on=("rounding", "cash"), max_gross=2.0))
+def test_engine_equals_oracle_with_each_rounding_and_cash_rule(world):
+    check_world(world)
+
+
+@examples(60)
+@given(world=full_worlds(on=("participation", "impact")))
+def test_engine_equals_oracle_with_volumes(world):
+    check_world(world)
+
+
+@examples(60)
+@given(world=full_worlds(on=("weights", "orders", "turnover", "short")))
+def test_engine_equals_oracle_with_limits(world):
+    check_world(world)
+
+
+@examples(60)
+@given(
+    world=full_worlds(
+        on=("margin", "short", "drawdown"),
+        max_gross=2.0,
+        tempers=("lively", "wild", "doomed"),
+    )
+)
+def test_engine_equals_oracle_with_margin_calls(world):
+    check_world(world)
+
+
+@examples(60)
+@given(world=full_worlds(on=("actions", "financing", "silence", "short")))
+def test_engine_equals_oracle_with_carry(world):
+    check_world(world)
+
+
+@examples(60)
+@given(world=full_worlds(min_bars=4), data=st.data())
+def test_engine_equals_oracle_with_every_option_between_start_and_end(world, data):
+    check_between(world, data)

@@ -608,8 +608,8 @@ def test_positions_kept_in_two_places_do_not_pass_the_audit(tmp_path):
 def test_cash_kept_in_two_places_does_not_pass_the_audit(tmp_path):
     weighted, _ = slice_with_weights()
     generous = (
-        r"^( +)state\.cash\[0\] -= traded \+ commission$",
-        r"\1state.cash[0] -= (traded + commission) * (1.0 - 1e-6 * (t == 30))",
+        r"^( +)state\.money\[CASH\] -= traded \+ commission$",
+        r"\1state.money[CASH] -= (traded + commission) * (1.0 - 1e-6 * (t == 30))",
     )
     frames, verdict = run_copy(tmp_path, weighted, generous)
     day = frames["equity"]["timestamp"][30]

@@ -7,8 +7,11 @@ from barloop.context import Context
 from barloop.costs import Commission, Slippage
 from barloop.engine import run_backtest
 from barloop.execution import Execution, MissingData
+from barloop.exits import Exits
+from barloop.financing import Financing
 from barloop.limits import Limits
 from barloop.panel import Panel
+from barloop.profiles import profile
 from barloop.result import BacktestResult
 from barloop.schedule import Schedule
 from barloop.selection import equal_weight, top_n
@@ -23,6 +26,8 @@ __all__ = [
     "Commission",
     "Context",
     "Execution",
+    "Exits",
+    "Financing",
     "Limits",
     "MissingData",
     "Panel",
@@ -33,6 +38,7 @@ __all__ = [
     "equal_weight",
     "errors",
     "partial",
+    "profile",
     "run_backtest",
     "top_n",
 ]

@@ -23,7 +23,8 @@ class AuditReport:
     n_bars, n_fills, n_cash_flows : int
         Rows that were rebuilt from.
     largest_difference : float
-        Of cash, equity and commission on any bar, as a share of the account.
+        Of cash, equity, commission, carry and deposits on any bar, as a share of the
+        account.
     """
 
     n_bars: int
@@ -47,6 +48,7 @@ def audit(
     fills: pl.DataFrame,
     cash_flows: pl.DataFrame,
     positions: pl.DataFrame,
+    initial_cash: float,
     time: str,
     asset: str,
     close: str,
@@ -59,6 +61,8 @@ def audit(
         The user's rows, in any order.
     equity, fills, cash_flows, positions : DataFrame
         Frames of the result.
+    initial_cash : float
+        Deposited on the first bar, currency; no other deposit counts as it.
     time, asset, close : str
         Names of the user's columns.
 
@@ -70,17 +74,19 @@ def audit(
     Raises
     ------
     AuditError
-        With the first bar on which cash, equity, the commission, the number of
-        positions, a position or its value differs; or if a row lies on no bar of the
-        equity curve, or is there twice.
+        With the first bar on which cash, equity, the commission, carry, deposits, the
+        number of positions, a position, its value or the units of a split differ; or
+        if a row lies on no bar of the equity curve, or is there twice.
 
     Notes
     -----
-    Nothing of the compiled loop is used: positions are running sums of the fills,
-    cash is the running sum of ``-(quantity * price + commission)`` and the cash
-    flows, closes are the user's own, carried forward.  Positions and their number
-    must agree exactly, money to `TOLERANCE` of the account: of the largest equity or
-    cash so far, or of the commission paid so far.
+    Nothing of the compiled loop is used: positions are running sums of the fills and
+    of the units that splits add, which come first on their bar; cash is the running
+    sum of ``-(quantity * price + commission)`` and the cash flows; closes are the
+    user's own, carried forward and divided by the splits since then.  A split must add
+    ``position * (ratio - 1)``.  Positions and their number must agree exactly, units
+    of a split to `TOLERANCE` of the position, money to `TOLERANCE` of the account: of
+    the largest equity or cash so far, or of the commission paid so far.
     """
     named = {"fills": fills, "cash_flows": cash_flows, "positions": positions}
     for name, frame in named.items():
@@ -88,18 +94,20 @@ def audit(
     _require_once("equity", equity, [time])
     _require_once("positions", positions, [time, asset])
 
-    held = _rebuilt_positions(bars, equity, fills, time, asset, close)
-    per_bar = _per_bar(held, equity, fills, cash_flows, time)
+    moves = _moves(fills, cash_flows, time, asset)
+    held = _rebuilt_positions(bars, equity, moves, time, asset, close)
+    per_bar = _per_bar(held, equity, fills, cash_flows, initial_cash, time)
     per_asset = _per_asset(held, positions, per_bar, time, asset)
+    splits = _splits(moves, per_bar, time)
     money = [
-        _compare("cash", per_bar, "cash", "rebuilt_cash", time),
-        _compare("equity", per_bar, "equity", "rebuilt_equity", time),
-        _compare("commission", per_bar, "commission", "paid", time),
+        _compare(name, per_bar, name, f"rebuilt_{name}", time)
+        for name in ("cash", "equity", "commission", "carry", "deposits")
     ]
     counts = [
         _compare("n_positions", per_bar, "n_positions", "n_held", time, exact=True),
         _compare("position", per_asset, "stated", "position", time, asset, exact=True),
         _compare("position_value", per_asset, "stated_value", "value", time, asset),
+        _compare("split", splits, "quantity", "units", time, asset),
     ]
     wrong = [one for one in money + counts if one.message]
     if wrong:
@@ -173,25 +181,40 @@ def _require_once(name: str, frame: pl.DataFrame, keys: list[str]) -> None:
         raise AuditError(msg)
 
 
+def _moves(
+    fills: pl.DataFrame, cash_flows: pl.DataFrame, time: str, asset: str
+) -> pl.DataFrame:
+    """One row per fill and split, in order, with the position that each leaves."""
+    split = pl.col("kind") == "split"
+    units = [
+        cash_flows.filter(split).select(time, asset, "quantity", "ratio"),
+        fills.select(time, asset, "quantity", ratio=pl.lit(None, pl.Float64)),
+    ]
+    return (
+        pl.concat(units)
+        # Stable: splits stay before the fills of their bar, fills in their order.
+        .sort(time, maintain_order=True)
+        .with_columns(position=pl.col("quantity").cum_sum().over(asset))
+    )
+
+
 def _rebuilt_positions(
     bars: pl.DataFrame,
     equity: pl.DataFrame,
-    fills: pl.DataFrame,
+    moves: pl.DataFrame,
     time: str,
     asset: str,
     close: str,
 ) -> pl.DataFrame:
     """One row per bar and traded asset with a position that is not 0."""
-    traded = fills.select(asset).unique()
+    traded = moves.select(asset).unique()
     closes = (
         bars.select(time, asset, pl.col(close).cast(pl.Float64).alias("close"))
         .filter(pl.col("close").is_not_null() & pl.col("close").is_not_nan())
         .join(traded, on=asset, how="semi")
     )
-    after = (
-        fills.with_columns(position=pl.col("quantity").cum_sum().over(asset))
-        .group_by(time, asset, maintain_order=True)
-        .agg(pl.col("position").last())
+    after = moves.group_by(time, asset, maintain_order=True).agg(
+        pl.col("position").last(), pl.col("ratio").drop_nulls().product()
     )
     # Closes before the run are known on its first bar.  The last bar stays a column:
     # as a Python value it would lose the nanoseconds.
@@ -203,11 +226,16 @@ def _rebuilt_positions(
         .select(time)
         .join(traded, how="cross")
     )
+    # Units that one unit of the beginning has become: a close times them is carried.
+    growth = pl.col("ratio").fill_null(1.0).cum_prod().over(asset)
     return (
         grid.join(closes, on=[time, asset], how="left")
         .join(after, on=[time, asset], how="left")
         .sort(asset, time)
+        .with_columns(growth=growth)
+        .with_columns(close=pl.col("close") * pl.col("growth"))
         .with_columns(pl.col("close", "position").forward_fill().over(asset))
+        .with_columns(close=pl.col("close") / pl.col("growth"))
         .filter(pl.col("position") != 0.0)
         .with_columns(value=pl.col("position") * pl.col("close"))
     )
@@ -218,36 +246,64 @@ def _per_bar(
     equity: pl.DataFrame,
     fills: pl.DataFrame,
     cash_flows: pl.DataFrame,
+    initial_cash: float,
     time: str,
 ) -> pl.DataFrame:
-    """Cash and equity of every bar, stated and rebuilt, and the scale of both."""
+    """Money of every bar, stated and rebuilt, and the scale of the account."""
+    nothing = pl.lit(0.0)
     paid = fills.select(
         time,
         moved=-(pl.col("quantity") * pl.col("price") + pl.col("commission")),
-        paid=pl.col("commission"),
+        rebuilt_commission=pl.col("commission"),
+        rebuilt_deposits=nothing,
+        rebuilt_carry=nothing,
     )
-    flows = cash_flows.select(time, moved=pl.col("amount"), paid=pl.lit(0.0))
+    deposited = pl.col("kind").is_in(["deposit", "withdrawal"])
+    amount = pl.col("amount")
+    flows = cash_flows.select(
+        time,
+        moved=amount,
+        rebuilt_commission=nothing,
+        rebuilt_deposits=pl.when(deposited).then(amount).otherwise(nothing),
+        rebuilt_carry=pl.when(deposited).then(nothing).otherwise(amount),
+    )
     moves = pl.concat([flows, paid]).group_by(time, maintain_order=True)
     values = held.group_by(time, maintain_order=True).agg(
         pl.col("value").sum(), n_held=pl.len().cast(pl.Int64)
     )
+    first = pl.when(pl.col("bar") == 0).then(initial_cash).otherwise(nothing)
     return (
         equity.select(time)
-        .join(moves.agg(pl.col("moved", "paid").sum()), on=time, how="left")
+        .join(moves.agg(pl.exclude(time).sum()), on=time, how="left")
         .join(values, on=time, how="left")
         .sort(time)
         .with_row_index("bar")
-        .with_columns(pl.col("moved", "paid", "value", "n_held").fill_null(0))
-        .with_columns(rebuilt_cash=pl.col("moved").cum_sum())
+        .with_columns(pl.exclude(time, "bar").fill_null(0))
+        .with_columns(
+            rebuilt_deposits=pl.col("rebuilt_deposits") - first,
+            rebuilt_cash=pl.col("moved").cum_sum(),
+        )
         .with_columns(rebuilt_equity=pl.col("rebuilt_cash") + pl.col("value"))
         .with_columns(
             scale=pl.max_horizontal(
                 pl.col("rebuilt_equity").abs().cum_max(),
                 pl.col("rebuilt_cash").abs().cum_max(),
-                pl.col("paid").cum_sum(),
+                pl.col("rebuilt_commission").cum_sum(),
             )
         )
         .join(equity, on=time, how="left", maintain_order="left")
+    )
+
+
+def _splits(moves: pl.DataFrame, per_bar: pl.DataFrame, time: str) -> pl.DataFrame:
+    """Units that splits added, stated and rebuilt."""
+    before = pl.col("position") - pl.col("quantity")
+    return (
+        moves.filter(pl.col("ratio").is_not_null())
+        .with_columns(
+            units=before * (pl.col("ratio") - 1.0), scale=pl.col("position").abs()
+        )
+        .join(per_bar.select(time, "bar"), on=time, how="left", maintain_order="left")
     )
 
 

@@ -14,6 +14,7 @@ from barloop.errors import (
     UnknownNameError,
     suggestion,
 )
+from barloop.orders import BarOrders
 from barloop.panel import Panel
 from barloop.schema import listed
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
@@ -100,7 +101,8 @@ class Bar:
     Prices and features of this bar go by name, each (n_assets,) in the order of
     `assets`, read-only, NaN where the asset has no bar: ``bar.close``,
     ``bar.ml_score``.  What belongs to the account is a copy of this moment and does
-    not change later.
+    not change later.  Decide by returning weights, or name by name with
+    `order_target_percent` and `close_position`.
 
     Attributes
     ----------
@@ -112,9 +114,15 @@ class Bar:
         All bars up to this one: ``bar.history.close`` is (t + 1, n_assets).
     context : ContextView
         Market-wide values: ``bar.context.vix``.
+
+    Notes
+    -----
+    Prices, features and history are those of the data, also where corporate actions
+    are given: a split changes positions and entry prices on its bar, not the prices of
+    the bars before.
     """
 
-    __slots__ = ("_account", "_context", "_panel", "cash", "equity", "t")
+    __slots__ = ("_account", "_context", "_orders", "_panel", "cash", "equity", "t")
 
     def __init__(
         self,
@@ -124,10 +132,12 @@ class Bar:
         account: FloatBlock,  # (AssetField, n_assets), a copy
         cash: float,
         equity: float,
+        orders: BarOrders,
     ) -> None:
         self._panel = panel
         self._context = context
         self._account = account
+        self._orders = orders
         self.t = t
         self.cash = cash
         self.equity = equity
@@ -157,6 +167,48 @@ class Bar:
         """
         values: FloatVector = _values(self._panel, name, "bar.feature")[self.t]
         return values
+
+    def order_target_percent(self, asset: Any, weight: float) -> None:
+        """Order the position of one asset to a weight; the others stay.
+
+        The orders of a call are one partial decision, as if the callback had returned
+        ``partial({...})`` with all of them: the same bits.  Return None after ordering.
+
+        Parameters
+        ----------
+        asset : object
+            A value of the asset column, such as one of `assets`.
+        weight : float
+            Signed fraction of equity; 0 closes the position.
+
+        Raises
+        ------
+        WeightsError
+            At once, if the asset is unknown, the weight is not valid, the asset was
+            ordered to another weight on this bar, or the bar is over; after the call,
+            if the absolute weights sum to more than `max_gross`, or if the callback
+            returns a decision as well.
+
+        Notes
+        -----
+        The order is sized and filled like any other, after the callback returns: a
+        second call sees the cash and positions of the first.
+        """
+        self._orders.add(asset, weight, self.t)
+
+    def close_position(self, asset: Any) -> None:
+        """Order the position of one asset to 0; also drops what waits for it.
+
+        Parameters
+        ----------
+        asset : object
+            A value of the asset column.  One that is not held is no error.
+
+        See Also
+        --------
+        order_target_percent : The same with a weight.
+        """
+        self._orders.add(asset, 0.0, self.t)
 
     @property
     def timestamp(self) -> Any:

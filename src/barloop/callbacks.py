@@ -1,9 +1,9 @@
-"""What a Python callback returns becomes one row of sparse decisions."""
+"""What a Python callback says becomes one row of sparse decisions."""
 
 from __future__ import annotations
 
 import math
-import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +12,9 @@ import polars as pl
 
 from barloop._kernels.tolerances import GROSS_TOLERANCE, WEIGHT_DUST
 from barloop.enums import Decision
-from barloop.errors import WeightsError, suggestion
+from barloop.errors import WeightsError
 from barloop.limits import Limits
+from barloop.orders import BarOrders, unknown_asset, weight_number
 from barloop.panel import Panel
 from barloop.typing import FloatVector, IndexVector, IntVector
 from barloop.weights import Partial, gross_error, weight_error
@@ -32,7 +33,12 @@ class DecisionRow:
     panel : Panel
         Assets by name.
     limits : Limits
-        Shorts and gross.
+        Shorts, gross and the largest weight.
+
+    Attributes
+    ----------
+    orders : BarOrders
+        What the callback orders name by name, for the `Bar` it is called with.
     """
 
     def __init__(self, panel: Panel, limits: Limits) -> None:
@@ -40,6 +46,11 @@ class DecisionRow:
         self._panel = panel
         self._limits = limits
         self._most = float(limits.max_gross) + GROSS_TOLERANCE
+        if limits.on_excess == "scale":
+            # The loop scales; an infinite gross is still an error.
+            self._most = sys.float_info.max
+        self._max_weight = math.inf if limits.max_weight is None else limits.max_weight
+        self.orders = BarOrders(panel, limits)
         self.start: IntVector = np.zeros(2, dtype=np.int64)
         self.asset: IndexVector = np.zeros(max(n_assets, 1), dtype=np.uint32)
         self.weight = np.zeros(max(n_assets, 1))
@@ -50,9 +61,10 @@ class DecisionRow:
         Parameters
         ----------
         said : None, mapping, array or Series
-            The table of decisions is in ``docs/semantics.md``.
+            The table of decisions is in ``docs/semantics.md``.  None when it has
+            ordered name by name, or says nothing.
         t : int
-            The bar, for messages.
+            The bar.
 
         Returns
         -------
@@ -64,6 +76,9 @@ class DecisionRow:
         WeightsError
             If it is not a decision; names bar, asset and value.
         """
+        self.orders.t = -1
+        if self.orders.weights:
+            return self._accept_orders(said, t)
         if said is None:
             return Decision.NONE
         if isinstance(said, Mapping):
@@ -81,6 +96,24 @@ class DecisionRow:
         )
         raise WeightsError(msg)
 
+    def _accept_orders(self, said: Any, t: int) -> int:
+        ordered = self.orders.weights
+        if said is not None:
+            first = self._panel.show_asset(next(iter(ordered)))
+            n = len(ordered)
+            msg = (
+                f"the weights function ordered {n:,} {'asset' if n == 1 else 'assets'}"
+                f", first {first}, and returned {type(said).__name__} as well, at "
+                f"{self._panel.show_bar(t)}.\n"
+                "Hint: return None after ordering, or return all of the decision."
+            )
+            raise WeightsError(msg)
+        gross = sum(map(abs, ordered.values()))
+        if gross > self._most:
+            self._require_gross(np.fromiter(ordered.values(), np.float64), t)
+        self._write(sorted(ordered.items()))
+        return Decision.PARTIAL
+
     def _accept_mapping(self, said: Mapping[Any, Any], t: int, hint: str = "") -> int:
         index = self._panel.asset_index
         allow_short = self._limits.allow_short
@@ -91,9 +124,11 @@ class DecisionRow:
             try:
                 i = index[asset]
             except (KeyError, TypeError):
-                raise self._unknown(asset, t, hint) from None
+                raise unknown_asset(self._panel, t, asset, hint) from None
             if type(value) is not float:
-                value = 0.0 if value is None else self._number(value, i, t)
+                value = (
+                    0.0 if value is None else weight_number(self._panel, t, i, value)
+                )
             if not WEIGHT_DUST < value < math.inf:
                 if abs(value) <= WEIGHT_DUST:
                     value = 0.0
@@ -104,17 +139,20 @@ class DecisionRow:
             pairs.append((i, value))
             gross += abs(value)
         if gross > self._most:
-            raise gross_error(self._panel, t, gross, self._limits)
+            self._require_gross(np.array([weight for _, weight in pairs]), t)
         if not pairs and said and all(value is None for value in said.values()):
             # Nulls only: the same as nothing said.
             return Decision.NONE
+        pairs.sort()
+        self._write(pairs)
+        return Decision.PARTIAL if keeps_zeros else Decision.COMPLETE
+
+    def _write(self, pairs: list[tuple[int, float]]) -> None:
         if pairs:
-            pairs.sort()
             assets, weights = zip(*pairs, strict=True)
             self.asset[: len(pairs)] = assets
             self.weight[: len(pairs)] = weights
         self.start[1] = len(pairs)
-        return Decision.PARTIAL if keeps_zeros else Decision.COMPLETE
 
     def _accept_array(
         self, said: np.ndarray[Any, Any], t: int, what: str = "an array"
@@ -145,15 +183,14 @@ class DecisionRow:
         if not gross <= self._most or (
             not self._limits.allow_short and weights.size and weights.min() < 0.0
         ):
-            self._refuse(assets, weights, gross, t)
+            self._require_valid(assets, weights, t)
+            self._require_gross(weights, t)
         self.asset[: assets.size] = assets
         self.weight[: assets.size] = weights
         self.start[1] = assets.size
         return Decision.COMPLETE
 
-    def _refuse(
-        self, assets: IntVector, weights: FloatVector, gross: float, t: int
-    ) -> None:
+    def _require_valid(self, assets: IntVector, weights: FloatVector, t: int) -> None:
         wrong = ~np.isfinite(weights)
         if not self._limits.allow_short:
             wrong |= weights < 0.0
@@ -161,7 +198,12 @@ class DecisionRow:
             first = int(wrong.argmax())
             value = float(weights[first])
             raise weight_error(self._panel, t, int(assets[first]), value)
-        raise gross_error(self._panel, t, gross, self._limits)
+
+    def _require_gross(self, weights: FloatVector, t: int) -> None:
+        """Refuse a gross above the limit, no weight counting more than `max_weight`."""
+        gross = float(np.minimum(np.abs(weights), self._max_weight).sum())
+        if gross > self._most:
+            raise gross_error(self._panel, t, gross, self._limits)
 
     def _accept_series(self, said: pl.Series, t: int) -> int:
         if said.dtype.is_numeric() or said.dtype == pl.Null:
@@ -200,21 +242,3 @@ class DecisionRow:
         if len(said) != self._panel.n_assets:
             return self._accept_array(np.zeros(len(said)), t, "a Series")
         return Decision.NONE
-
-    def _unknown(self, asset: Any, t: int, hint: str) -> WeightsError:
-        known = [str(one) for one in self._panel.asset_values]
-        near = suggestion(asset, known) if isinstance(asset, str) else ""
-        return WeightsError(
-            f"the weights at {self._panel.show_bar(t)} name an unknown asset "
-            f"{asset!r}; the data has {len(known):,} "
-            f"{'asset' if len(known) == 1 else 'assets'}.{near}{hint}"
-        )
-
-    def _number(self, value: Any, i: int, t: int) -> float:
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            return float(value)
-        msg = (
-            f"weights must be numbers: {value!r} at {self._panel.show_bar(t)}, "
-            f"asset {self._panel.show_asset(i)}."
-        )
-        raise WeightsError(msg)

@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from barloop.errors import ConfigError, suggestion
 
@@ -139,6 +139,72 @@ def require_bool(name: str, value: object) -> None:
     if not isinstance(value, bool):
         msg = f"{name} must be True or False, got {value!r}."
         raise ConfigError(msg)
+
+
+def set_optional_number(
+    settings: object,
+    group: str,
+    name: str,
+    *,
+    below: float = math.inf,
+    at_most: float = math.inf,
+) -> None:
+    """Check a number above 0 of a frozen object of settings unless it is None.
+
+    Parameters
+    ----------
+    settings : dataclass
+        The object that is being made.
+    group, name : str
+        Path of the setting.
+    below, at_most : float, optional
+        Exclusive and inclusive upper bound.
+    """
+    value = getattr(settings, name)
+    if value is None:
+        return
+    set_number(settings, group, name, above=0.0, below=below)
+    if value > at_most:
+        msg = f"{group}.{name} must be at most {at_most:g}, got {value!r}."
+        raise ConfigError(msg)
+
+
+def set_count(settings: object, group: str, name: str) -> None:
+    """Check a whole number from 1 of a frozen object of settings and keep it as int.
+
+    Parameters
+    ----------
+    settings : dataclass
+        The object that is being made.
+    group, name : str
+        Path of the setting; None is accepted.
+    """
+    value = getattr(settings, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        msg = f"{group}.{name} must be a whole number, got {value!r}."
+        raise ConfigError(msg)
+    if value < 1:
+        msg = f"{group}.{name} must be at least 1, got {value!r}."
+        raise ConfigError(msg)
+    object.__setattr__(settings, name, int(value))
+
+
+def refuse_meaningless(setting: str, why: str, hint: str) -> NoReturn:
+    """Raise ConfigError for a setting that says nothing beside another one.
+
+    Parameters
+    ----------
+    setting : str
+        The setting and its value, as ``"execution.lot_size=10.0"``.
+    why : str
+        ``"with ..."`` or ``"without ..."``.
+    hint : str
+        What to do instead, without a full stop.
+    """
+    msg = f"{setting} has no meaning {why}.\nHint: {hint}."
+    raise ConfigError(msg)
 
 
 def require_choice(name: str, value: object, choices: Sequence[str]) -> None:

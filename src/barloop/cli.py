@@ -35,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     demo_parser = commands.add_parser(
         "demo",
-        help="run two strategies, print their results, write all frames",
+        help="run three strategies, print their results, write all frames",
         description=(
-            "Run the top-25 workload and monthly momentum on real prices, audit both, "
-            "and write every result frame as parquet."
+            "Run the top-25 workload, the same with stops, and monthly momentum on "
+            "real prices; audit them, and write every result frame as parquet."
         ),
     )
     demo_parser.add_argument(

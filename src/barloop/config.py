@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypedDict
 
-from barloop.checks import refuse_unknown, set_number
+from barloop.checks import refuse_meaningless, refuse_unknown, set_number
 from barloop.costs import Commission, Slippage
 from barloop.errors import ConfigError, suggestion
 from barloop.execution import Execution, MissingData
+from barloop.exits import Exits
+from barloop.financing import Financing
 from barloop.limits import Limits
+from barloop.per_asset import PerAsset, is_zero
 from barloop.schedule import Schedule, check_schedule, schedule_from_json, schedule_json
 
 
@@ -26,6 +29,8 @@ class ConfigFields(TypedDict, total=False):
     commission: Commission
     slippage: Slippage
     limits: Limits
+    exits: Exits
+    financing: Financing
     missing_data: MissingData
 
 
@@ -41,18 +46,24 @@ class BacktestConfig:
     schedule : str, int, list of timestamps, Expr or Schedule, default "every_bar"
         Which bars rebalance, see `Schedule`.
     bars_per_year : float, optional
-        Annualisation number of the metrics; inferred from the timestamps when None.
+        Annualisation number of the metrics, and the bars over which a rate of
+        `financing` is spread.  The metrics infer it from the timestamps when None;
+        a rate does not.
     risk_free : float, default 0.0
         Risk-free rate per year; the ratios of the metrics use
         ``(1 + risk_free) ** (1 / bars_per_year) - 1`` per bar.
     execution : Execution
-        Fill timing and rounding.
+        Fill timing, sizes, sequence and cash.
     commission : Commission
         Fee per fill.
     slippage : Slippage
         Worse price per fill.
     limits : Limits
-        Shorts, gross, borrowing, smallest order.
+        Shorts, gross, borrowing, turnover, volume, smallest order.
+    exits : Exits
+        Stops, targets, ages and drawdown that close positions.
+    financing : Financing
+        Interest and the cost of borrowed assets.
     missing_data : MissingData
         Bars that an asset does not have.
 
@@ -64,8 +75,8 @@ class BacktestConfig:
     Examples
     --------
     >>> config = BacktestConfig(commission=Commission(bps=10))
-    >>> config.replace({"commission.minimum": 1.0}).commission
-    Commission(bps=10.0, minimum=1.0)
+    >>> config.replace({"commission.minimum": 1.0}).commission.minimum
+    1.0
     """
 
     initial_cash: float = 1_000_000.0
@@ -76,6 +87,8 @@ class BacktestConfig:
     commission: Commission = field(default_factory=Commission)
     slippage: Slippage = field(default_factory=Slippage)
     limits: Limits = field(default_factory=Limits)
+    exits: Exits = field(default_factory=Exits)
+    financing: Financing = field(default_factory=Financing)
     missing_data: MissingData = field(default_factory=MissingData)
 
     def __post_init__(self) -> None:
@@ -95,6 +108,7 @@ class BacktestConfig:
                     f"Hint: use {name}={kind.__name__}(...)."
                 )
                 raise ConfigError(msg)
+        _refuse_combinations(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BacktestConfig):
@@ -142,6 +156,9 @@ class BacktestConfig:
             if not isinstance(group, _GROUPS[name]):
                 continue
             old = {f.name: getattr(group, f.name) for f in fields(group)}
+            if new.get("costs_in_size") == "portfolio":
+                # It implies where to size.
+                old["size_at"] = None
             updated[name] = type(group)(**{**old, **new})
         return BacktestConfig(**updated)
 
@@ -157,7 +174,7 @@ class BacktestConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if is_dataclass(value) and not isinstance(value, Schedule):
-                value = {g.name: getattr(value, g.name) for g in fields(value)}
+                value = {g.name: _plain(getattr(value, g.name)) for g in fields(value)}
             plain[f.name] = value
         plain["schedule"] = schedule_json(self.schedule)
         return plain
@@ -208,7 +225,8 @@ class BacktestConfig:
                     raise ConfigError(msg)
                 for inner in value:
                     _require_path(f"{name}.{inner}")
-                members[name] = _GROUPS[name](**value)
+                given = {inner: _from_plain(one) for inner, one in value.items()}
+                members[name] = _GROUPS[name](**given)
             elif name == "schedule":
                 members[name] = schedule_from_json(value)
             else:
@@ -221,12 +239,84 @@ _GROUPS: dict[str, type[Any]] = {
     "commission": Commission,
     "slippage": Slippage,
     "limits": Limits,
+    "exits": Exits,
+    "financing": Financing,
     "missing_data": MissingData,
 }
 _PATHS = [
     *[f.name for f in fields(BacktestConfig)],
     *[f"{name}.{f.name}" for name, kind in _GROUPS.items() for f in fields(kind)],
 ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PerAsset):
+        return value.plain()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_plain(value: Any) -> Any:
+    """Make a mapping of pairs, as `PerAsset.plain` writes assets that are no text."""
+    if not isinstance(value, list) or not value:
+        return value
+    pairs = all(isinstance(one, list) and len(one) == 2 for one in value)
+    return dict(map(tuple, value)) if pairs else value
+
+
+_LEFT_BEHIND = ("drift_band", "min_trade_value", "max_turnover", "max_participation")
+"""Limits that leave an order short of its target."""
+
+
+def _refuse_combinations(config: BacktestConfig) -> None:
+    """Raise ConfigError for settings of two groups that say nothing together."""
+    execution, limits, financing = config.execution, config.limits, config.financing
+    if execution.costs_in_size == "portfolio":
+        for name in _LEFT_BEHIND:
+            value = getattr(limits, name)
+            if value:
+                refuse_meaningless(
+                    f"limits.{name}={value!r}",
+                    "with costs_in_size='portfolio', which reaches every target",
+                    "use costs_in_size='per_order' or 'none'",
+                )
+    if execution.size_at == "fill" and limits.remainder == "pending":
+        refuse_meaningless(
+            "limits.remainder='pending'",
+            "with size_at='fill', where what waits is a weight",
+            "use size_at='decision'",
+        )
+    allowed = execution.cash_rule == "allow"
+    if allowed and limits.max_borrowing > 0.0:
+        refuse_meaningless(
+            f"limits.max_borrowing={limits.max_borrowing!r}",
+            "with cash_rule='allow', which has no floor of cash",
+            "leave max_borrowing out, or use another cash_rule",
+        )
+    leveraged = limits.allow_short or limits.max_borrowing > 0.0 or allowed
+    if limits.maintenance is not None and not leveraged and limits.max_gross <= 1.0:
+        refuse_meaningless(
+            f"limits.maintenance={limits.maintenance!r}",
+            "without shorts or borrowing",
+            "set allow_short, max_borrowing or max_gross",
+        )
+    if financing.is_on() and config.bars_per_year is None:
+        name = next(
+            name
+            for name in ("cash_rate", "debit_rate", "borrow_rate")
+            if not is_zero(getattr(financing, name))
+        )
+        msg = (
+            f"financing.{name} is a rate per year and needs bars_per_year.\n"
+            "Hint: set it, e.g. bars_per_year=252 for daily bars; the inferred number "
+            "serves the metrics only."
+        )
+        raise ConfigError(msg)
+    if not is_zero(financing.borrow_rate) and not limits.allow_short:
+        refuse_meaningless(
+            f"financing.borrow_rate={financing.borrow_rate!r}",
+            "without shorts",
+            "set limits=Limits(allow_short=True)",
+        )
 
 
 def _require_path(path: str) -> None:

@@ -1,4 +1,4 @@
-"""The main job: two strategies run, told and written to disk."""
+"""The main job: three strategies run, told and written to disk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from barloop import datasets
 from barloop.costs import Commission, Slippage
 from barloop.engine import run_backtest
+from barloop.exits import Exits
 from barloop.result import BacktestResult
 from barloop.selection import equal_weight, top_n
 
@@ -21,6 +22,8 @@ FRAMES = (
     "equity",
     "fills",
     "orders",
+    "trades",
+    "exit_reasons",
     "positions",
     "weights",
     "rebalances",
@@ -61,6 +64,28 @@ def top25_job() -> Job:
     return lambda: run_backtest(bars, top25, context=context)
 
 
+def stops_job() -> Job:
+    """Prepare the top-25 workload with stops: the full strategy.
+
+    Returns
+    -------
+    callable
+        Runs the weights of `top25_job`; each position is closed at two average true
+        ranges below its entry, at a trailing stop of 5 % that comes 0.1 % closer with
+        each bar down to 0.5 %, or after 60 bars, and a stopped stock is bought again
+        only after it was out of the best once.
+    """
+    bars, context = datasets.top25()
+    exits = Exits(
+        atr_stop=(2.0, "atr"),
+        trailing_stop=0.05,
+        tighten_per_bar=0.001,
+        trailing_floor=0.005,
+        max_bars_held=60,
+    )
+    return lambda: run_backtest(bars, top25, context=context, exits=exits)
+
+
 def momentum_job() -> Job:
     """Prepare monthly momentum on five real US stocks, 2000 to 2013.
 
@@ -84,12 +109,13 @@ def momentum_job() -> Job:
 
 JOBS: dict[str, tuple[str, Callable[[], Job]]] = {
     "top25": ("Top 25 of 500 simulated stocks by score, Python callback", top25_job),
+    "top25-stops": ("The same with stops that tighten and 60 bars at most", stops_job),
     "momentum": ("Monthly momentum on five US stocks, 2000-2013", momentum_job),
 }
 
 
 def demo(folder: Path) -> None:
-    """Run both strategies, print what came out and write all frames as parquet.
+    """Run the strategies, print what came out and write all frames as parquet.
 
     Parameters
     ----------
@@ -111,6 +137,8 @@ def demo(folder: Path) -> None:
         print(f"\n{title}")
         for what, value in _lines(result, seconds):
             print(f"  {what:<26}{value:>22}")
+        for line in _exit_lines(result):
+            print(f"  {line}")
         print(f"  audit                     {report}")
         print(f"  written to                {_write(result, folder / name)}")
 
@@ -134,6 +162,30 @@ def _lines(result: BacktestResult, seconds: float) -> list[tuple[str, str]]:
         ("orders for the next bar", f"{result.next_orders.height:,}"),
         ("run time from the frame", f"{seconds * 1e3:,.1f} ms"),
         ("asset-bars per second", f"{n_cells / seconds:,.0f}"),
+    ]
+
+
+def _exit_lines(result: BacktestResult) -> list[str]:
+    """Tell the profit by exit reason, if there is more than one."""
+    reasons = result.exit_reasons
+    if reasons.height < 2:
+        return []
+    head = ("closed by", "trades", "profit", "mean return", "hit rate")
+    rows = [
+        (
+            reason,
+            f"{n:,}",
+            f"{pnl:,.2f}",
+            f"{mean:.2%}",
+            "-" if hits is None else f"{hits:.1%}",
+        )
+        for reason, n, pnl, mean, hits in reasons.select(
+            "exit_reason", "n_trades", "pnl", "mean_return", "hit_rate"
+        ).iter_rows()
+    ]
+    return [
+        f"{why:<16}{n:>10}{pnl:>22}{mean:>13}{hits:>10}"
+        for why, n, pnl, mean, hits in [head, *rows]
     ]
 
 

@@ -8,10 +8,12 @@ from typing import Any, Literal, Unpack, get_args
 import numpy as np
 import polars as pl
 
+from barloop.actions import action_rows
 from barloop.annualisation import infer_bars_per_year
 from barloop.checks import require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
 from barloop.context import AlignedContext, Context, align
+from barloop.extras import extras_of, require_columns
 from barloop.lookup import empty_range
 from barloop.panel import Panel
 from barloop.result import BacktestResult, result_of
@@ -30,6 +32,7 @@ def run_backtest(
     config: BacktestConfig | None = None,
     params: Mapping[str, Any] | None = None,
     context: FrameLike | Context | None = None,
+    actions: FrameLike | None = None,
     start: Any = None,
     end: Any = None,
     keep: Keep = "full",
@@ -59,6 +62,14 @@ def run_backtest(
         Keyword arguments of a function.
     context : frame or Context, optional
         Market-wide columns by timestamp, seen as ``bar.context.<name>``.
+    actions : DataFrame, LazyFrame, pandas DataFrame or Arrow stream object, optional
+        One row per event, with the time column and the asset column of the data,
+        ``kind`` and ``value``.  Of an asset, before the fills of the bar: ``"split"``
+        (new units for one), ``"dividend"`` (currency per unit, after a split of the
+        same bar), ``"delisting"`` (return on the last close, -1 for nothing; null: as
+        `MissingData` says).  Of the account, without an asset: ``"deposit"``,
+        ``"withdrawal"`` (currency).  An event between two bars belongs to the later
+        one.  Prices must not be adjusted for what stands here.
     start, end : date, datetime, str or int, optional
         First and last bar of the run, both included.  Bars before `start` are history.
     keep : {"full", "equity", "metrics"}, default "full"
@@ -74,7 +85,7 @@ def run_backtest(
     Raises
     ------
     SchemaError, PanelError
-        If the frame cannot be used.
+        If the frame, the context or the actions cannot be used.
     WeightsError
         If a weight is not valid; names the bar, the asset and the value.
     ConfigError
@@ -106,6 +117,7 @@ def run_backtest(
         config=resolve(config, fields),
         params=params,
         context=context,
+        actions=actions,
         start=start,
         end=end,
     )
@@ -121,15 +133,19 @@ def prepare(
     config: BacktestConfig,
     params: Mapping[str, Any] | None = None,
     context: FrameLike | Context | None = None,
+    actions: FrameLike | None = None,
     start: Any = None,
     end: Any = None,
+    full: bool = False,
 ) -> Simulation:
     """Check everything and return a run that is ready to start.
 
     Parameters
     ----------
-    df, weights_fn, config, params, context, start, end
+    df, weights_fn, config, params, context, actions, start, end
         See `run_backtest`.
+    full : bool, default False
+        Run the full loop even if the lean one would do, with the same result.
 
     Returns
     -------
@@ -142,6 +158,7 @@ def prepare(
         raise empty_range(panel.timestamps, start, end)
     if stop_bar < panel.n_bars:
         panel = panel.truncate(stop_bar)
+    require_columns(panel, config)
     aligned: AlignedContext | None = None
     if context is not None:
         aligned = align(context, panel.timestamps, panel.timestamp_name)
@@ -153,6 +170,8 @@ def prepare(
     listed = not isinstance(config.schedule, (str, int, Schedule, pl.Expr))
     timestamps = panel.all_timestamps if listed else panel.timestamps
     mask = rebalance_mask(config.schedule, timestamps, aligned, first_bar)
+    rows = None if actions is None else action_rows(actions, panel, first_bar)
+    extras = extras_of(panel, config, rows, first_bar, bars_per_year, full=full)
     weights = resolve_weights(weights_fn, panel, params)
     return Simulation(
         panel,
@@ -162,4 +181,6 @@ def prepare(
         np.ascontiguousarray(mask[: panel.n_bars], dtype=np.bool_),
         first_bar,
         bars_per_year,
+        extras,
+        rows,
     )

@@ -11,17 +11,59 @@ from barloop.schema import show
 WHY = {
     "not_listed": "the asset had no bar so far, so no price to size an order on",
     "no_bar": "the asset had no bar, and at_decision='skip' left it alone",
+    "blocked_after_exit": "an exit still keeps the asset from being bought again",
+    "max_weight": "the weight was cut to max_weight",
+    "max_gross": "all weights of the decision were scaled to max_gross",
+    "drift_band": "the position was within drift_band of its target",
     "rounded": "the target was cut to whole lots",
     "below_min_trade_value": "it was worth less than min_trade_value",
+    "max_drawdown": "max_drawdown ended the run",
+    "max_turnover": "what opens was scaled to max_turnover",
+    "cancelled_by_margin_call": "a margin call cancelled the order while it waited",
     "missing_bar": "the asset had no fill price on a bar, so the order waited",
+    "no_volume": "the asset had no volume on a bar, so the order waited",
+    "max_participation": "it was above max_participation of the volume of a bar",
+    "rejected_at_submission": "it was rejected when it was sent",
     "scaled_to_cash": "all opening buys of the bar were scaled to the cash there was",
+    "partial_cash": "it got what cash could pay for when its turn came",
+    "rejected_for_cash": "it was more than cash could pay for when its turn came",
+    "cancelled_by_exit": "an exit of the asset cancelled the order while it waited",
     "replaced": "a later decision replaced the order while it waited",
     "ruined": "the account was ruined while the order waited",
+    "delisted": "the asset was delisted while the order waited",
 }
-CANCELLED = "the asset had no fill price on the bar, so the order was cancelled"
-"""Of ``missing_bar`` when nothing happened to the order afterwards."""
+CANCELLED = {
+    "missing_bar": "the asset had no fill price on the bar, so the order was cancelled",
+    "no_volume": "the asset had no volume on the bar, so the order was cancelled",
+}
+"""Of these when nothing happened to the order afterwards."""
 TOO_SMALL = "the cash there was would have bought less than min_trade_value"
-"""Of ``below_min_trade_value`` when the order was scaled."""
+"""Of ``below_min_trade_value`` when the order was scaled to cash."""
+LEFT_SMALL = "what was left of it was worth less than min_trade_value"
+"""Of ``below_min_trade_value`` when the order was scaled to max_turnover."""
+
+FILLED_BY = {
+    "order": "",
+    "ruined": "the end of a ruined account",
+    "stop_loss": "closed by its stop_loss",
+    "atr_stop": "closed by its atr_stop",
+    "trailing_stop": "closed by its trailing_stop",
+    "take_profit": "closed by its take_profit",
+    "max_bars_held": "closed after max_bars_held bars",
+    "max_drawdown": "closed because of the account's max_drawdown",
+    "margin_call": "reduced by a margin call",
+    "delisted": "closed by its delisting",
+}
+NOT_SENT = {
+    "blocked_after_exit",
+    "max_weight",
+    "max_gross",
+    "drift_band",
+    "rounded",
+    "below_min_trade_value",
+    "max_turnover",
+}
+"""An order that has these reasons only, and is not filled, was never sent."""
 
 WHEN = {
     "next_open": "at the next open",
@@ -34,6 +76,7 @@ def explain(
     *,
     orders: pl.DataFrame,
     fills: pl.DataFrame,
+    cash_flows: pl.DataFrame,
     positions: pl.DataFrame,
     weights: pl.DataFrame,
     rebalances: pl.DataFrame,
@@ -42,24 +85,29 @@ def explain(
     time_name: str,
     asset_name: str,
     fill: str,
+    size_at: str,
+    stopped_at: Any,
 ) -> str:
     """Describe what one asset did around one bar.
 
     Parameters
     ----------
-    orders, fills, positions, weights, rebalances : DataFrame
+    orders, fills, cash_flows, positions, weights, rebalances : DataFrame
         Frames of the result.
     asset, timestamp : object
         Python values, known to be in the data.
     time_name, asset_name : str
         Names of the user's columns.
-    fill : str
-        The fill timing of the run.
+    fill, size_at : str
+        The fill timing of the run, and when its orders are sized.
+    stopped_at : object
+        Timestamp at which `max_drawdown` ended the run, or None.
 
     Returns
     -------
     str
-        Several lines: the holding, the fills of the bar, its decision, and the order
+        Several lines: the holding, the splits, dividends and fills of the bar, its
+        decision, and the order
         that the asset got there or else its latest order, with fill and reasons.
 
     Notes
@@ -81,13 +129,20 @@ def explain(
         )
     else:
         lines.append("  holding:   nothing at the end of this bar")
+    lines += [_flow(row) for row in _rows(cash_flows.filter(of_asset & now))]
     lines += [f"  fill:      {_fill(row)}" for row in filled_now]
 
     own = orders.filter(of_asset & now)
     decided = rebalances.filter(now)
     if own.height:
-        lines.append(f"  decision:  {decided['decision'][0]}")
-        lines += _order(own.row(0, named=True), own_fills, time_name, timestamp, fill)
+        # Without a decision only `max_drawdown` makes orders.
+        words = "none on this bar, max_drawdown ended the run"
+        if decided.height:
+            words = decided["decision"][0]
+        lines.append(f"  decision:  {words}")
+        lines += _order(
+            own.row(0, named=True), own_fills, time_name, timestamp, fill, size_at
+        )
         return "\n".join(lines)
     if decided.height:
         ends_here = any(row["reason"] == "ruined" for row in filled_now)
@@ -98,6 +153,8 @@ def explain(
         ruin = fills.filter(pl.col("reason") == "ruined")[time_name]
         over = ruin.head(1).to_list() if (ruin <= timestamp).any() else []
         words = f", the account was ruined at {show(over[0])}" if over else ""
+        if stopped_at is not None and stopped_at <= timestamp and not over:
+            words = f", max_drawdown ended the run at {show(stopped_at)}"
         lines.append(f"  decision:  none on this bar{words}")
     earlier = orders.filter(of_asset & (pl.col(time_name) < timestamp)).tail(1)
     if earlier.height:
@@ -105,7 +162,7 @@ def explain(
         lines.append(
             f"  latest order of this asset, decided at {show(row[time_name])}:"
         )
-        lines += _order(row, own_fills, time_name, timestamp, fill)
+        lines += _order(row, own_fills, time_name, timestamp, fill, size_at)
     else:
         lines.append("  orders:    none for this asset so far")
     return "\n".join(lines)
@@ -127,12 +184,20 @@ def _order(
     time_name: str,
     timestamp: Any,
     fill: str,
+    size_at: str,
 ) -> list[str]:
     """Describe one order of the ledger, from its target to its fill."""
+    sized_on = "close" if size_at == "decision" else "the fill price"
     reasons = row["reasons"]
-    target = f"{_percent(row['target_weight'])} of equity {row['equity']:,.2f}"
+    target = _percent(row["target_weight"])
+    if row["limited_weight"] != row["target_weight"]:
+        target += f", limited to {_percent(row['limited_weight'])},"
+    if row["equity"] is None:
+        target += " of the equity at the fill"
+    else:
+        target += f" of equity {row['equity']:,.2f}"
     if row["price"] is not None:
-        target += f" at close {_price(row['price'])}"
+        target += f" at {sized_on} {_price(row['price'])}"
     if row["quantity"] is not None:
         target += f" = {_units(row['position_before'] + row['quantity'])} units"
     before = "nothing"
@@ -152,8 +217,11 @@ def _order(
         for one in _rows(elsewhere)
     ]
     why = dict(WHY)
-    if row["status"] == "none" and reasons[-1:] == ["missing_bar"]:
-        why["missing_bar"] = CANCELLED
+    last = reasons[-1] if reasons else ""
+    if row["status"] == "none" and last in CANCELLED:
+        why[last] = CANCELLED[last]
+    if "max_turnover" in reasons:
+        why["below_min_trade_value"] = LEFT_SMALL
     if "scaled_to_cash" in reasons:
         why["below_min_trade_value"] = TOO_SMALL
     return lines + [f"  because:   {why[reason]} ({reason})" for reason in reasons]
@@ -161,19 +229,21 @@ def _order(
 
 def _outcome(row: dict[str, Any], fill: str) -> str:
     quantity, status = row["quantity"], row["status"]
+    if quantity is None and status == "waiting":
+        return f"to be sized {WHEN[fill]}: it waits"
     if not quantity:
-        # It could not be sized, or whole lots made it 0.
-        return "none"
+        # It could not be sized, whole lots made it 0, or it was on target.
+        return "none, on target" if status == "filled" else "none"
     side = "buy" if quantity > 0 else "sell"
     wanted = f"{side} {_units(abs(quantity))}"
-    sent = set(row["reasons"]) - {"rounded", "below_min_trade_value"}
-    if status == "none" and "below_min_trade_value" in row["reasons"] and not sent:
+    if status == "none" and set(row["reasons"]) <= NOT_SENT:
         return f"none, to {wanted} was wanted"
+    part = f"partly filled, {_units(abs(row['filled']))}; the rest"
     words = {
         "filled": "filled",
-        "partial": f"partly filled, {_units(abs(row['filled']))}; the rest is gone",
+        "partial": f"{part} is gone",
         "none": "not filled",
-        "waiting": "not filled yet, it waits",
+        "waiting": f"{part} waits" if row["filled"] else "not filled yet, it waits",
     }
     return f"{wanted} {WHEN[fill]}: {words[status]}"
 
@@ -185,9 +255,17 @@ def _fill(row: dict[str, Any]) -> str:
         f"(base {_price(row['base_price'])}), commission {row['commission']:,.2f}, "
         f"slippage {row['slippage']:,.2f}"
     )
-    return words + (
-        ", the end of a ruined account" if row["reason"] == "ruined" else ""
-    )
+    by = FILLED_BY[row["reason"]]
+    return f"{words}, {by}" if by else words
+
+
+def _flow(row: dict[str, Any]) -> str:
+    if row["kind"] == "split":
+        units = f"{_units(abs(row['quantity']))} units"
+        moved = "more" if row["ratio"] > 1.0 else "fewer"
+        return f"  split:     {row['ratio']:.6g} for 1, {units} {moved}"
+    verb = "received" if row["amount"] >= 0.0 else "paid"
+    return f"  {row['kind'] + ':':<10} {verb} {abs(row['amount']):,.2f}"
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

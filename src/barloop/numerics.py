@@ -112,6 +112,33 @@ def drawdown(equity: FloatVector, start: float) -> tuple[float, int]:
     return depth, max(int(at_peak[0]), between, equity.size - 1 - int(at_peak[-1]))
 
 
+def starting_equity(
+    equity: FloatVector, initial_cash: float, deposits: FloatVector
+) -> FloatVector:
+    """Return what each bar starts from: the equity before it and what is put in."""
+    starting = np.empty(equity.size)
+    starting[:1] = initial_cash
+    starting[1:] = equity[:-1]
+    starting += deposits
+    return starting
+
+
+def growth_path(
+    equity: FloatVector, initial_cash: float, deposits: FloatVector
+) -> tuple[FloatVector, float]:
+    """Return an equity that deposits do not move, and where it starts.
+
+    Without deposits it is the equity itself, else the product of the growth of all
+    bars.  A bar that starts from nothing, as after a ruin, leaves it as it is.
+    """
+    if not deposits.any():
+        return equity, initial_cash
+    starting = starting_equity(equity, initial_cash, deposits)
+    solvent = starting > 0.0
+    growth = np.where(solvent, equity / np.where(solvent, starting, 1.0), 1.0)
+    return np.multiply.accumulate(growth), 1.0
+
+
 def growth_per_year(growth: float, n_bars: int, bars_per_year: float) -> float:
     """Annualise a growth factor over `n_bars`; NaN below 0."""
     check_bars_per_year(bars_per_year)

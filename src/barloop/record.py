@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from barloop.config import BacktestConfig
-from barloop.enums import AssetField, BarField, Counter, FillTiming
+from barloop.enums import (
+    ActionKind,
+    AssetField,
+    BarField,
+    Counter,
+    Decision,
+    FillField,
+    FillReason,
+    FillTiming,
+)
 from barloop.notices import Notice
 from barloop.panel import Panel
 from barloop.typing import (
@@ -19,6 +29,19 @@ from barloop.typing import (
     FloatPanel,
     FloatVector,
     IntVector,
+)
+
+
+class Splits(NamedTuple):
+    """Splits of all assets, held or not, by bar."""
+
+    bar: IntVector  # row of the panel
+    asset: IntVector  # column of the panel
+    ratio: FloatVector  # new units for one old unit
+
+
+NO_SPLITS = Splits(
+    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
 )
 
 
@@ -36,8 +59,9 @@ class RunRecord:
         First bar of the run, a row of the panel.
     bars : ndarray of shape (len(BarField), n_bars of the panel)
         Per-bar outputs; columns before `first_bar` are not used.
-    fill_codes, fill_values : ndarray
-        Fill log, rows named by `FillField`.
+    journal_codes, journal_values : ndarray
+        Fills and cash flows in the order in which they happened, rows named by
+        `FillField`.
     order_codes, order_values : ndarray
         Order log, rows named by `OrderField`.
     position : ndarray of shape (n_assets,)
@@ -52,14 +76,22 @@ class RunRecord:
         Annualisation number of the metrics.
     input_notices : tuple of Notice
         Gaps of the context, weights off the schedule.
+    has_base : bool, default False
+        Whether the journal holds prices before slippage; the lean loop writes none.
+    has_limited_weight : bool, default False
+        Whether the ledger holds weights after the limits.
+    has_sizing : bool, default False
+        Whether the ledger holds the equity and the price that sized each order.
+    splits : Splits
+        From the actions.
     """
 
     panel: Panel
     config: BacktestConfig
     first_bar: int
     bars: FloatBlock
-    fill_codes: CodeBlock
-    fill_values: FloatBlock
+    journal_codes: CodeBlock
+    journal_values: FloatBlock
     order_codes: CodeBlock
     order_values: FloatBlock
     position: FloatVector
@@ -70,6 +102,10 @@ class RunRecord:
     is_rebalance: BoolVector
     bars_per_year: float
     input_notices: tuple[Notice, ...]
+    has_base: bool = False
+    has_limited_weight: bool = False
+    has_sizing: bool = False
+    splits: Splits = NO_SPLITS
 
     @property
     def n_bars(self) -> int:
@@ -78,8 +114,8 @@ class RunRecord:
 
     @property
     def n_fills(self) -> int:
-        """Rows of the fill log."""
-        return int(self.fill_codes.shape[1])
+        """Fills of the run, also when its journal was not kept."""
+        return int(self.counters[Counter.N_FILLS] - self.counters[Counter.N_FLOWS])
 
     @property
     def n_orders(self) -> int:
@@ -100,9 +136,34 @@ class RunRecord:
         return panel.close
 
     @property
+    def fill_rows(self) -> IntVector:
+        """Rows of the journal that are fills."""
+        return np.flatnonzero(self.journal_codes[FillField.REASON] < FillReason.SPLIT)
+
+    @property
+    def flow_rows(self) -> IntVector:
+        """Rows of the journal that are cash flows."""
+        return np.flatnonzero(self.journal_codes[FillField.REASON] >= FillReason.SPLIT)
+
+    @property
     def ruined_bar(self) -> int:
         """Bar of ruin, a row of the panel; -1 while solvent."""
         return int(self.counters[Counter.RUINED_AT])
+
+    @property
+    def stopped_bar(self) -> int:
+        """Bar at which `max_drawdown` ended the run; -1 if it did not."""
+        return int(self.counters[Counter.STOPPED_AT])
+
+    @property
+    def is_skipped(self) -> BoolVector:
+        """Bars of the schedule that could have had a decision and had none."""
+        decided = self.bars[BarField.DECISION] != Decision.NONE
+        skipped: BoolVector = self.is_rebalance & ~decided
+        for end in (self.ruined_bar, self.stopped_bar):
+            if end >= 0:
+                skipped[end:] = False
+        return skipped
 
     def bar_field(self, field: BarField) -> FloatVector:
         """Return one per-bar output over the bars of the run.
@@ -118,6 +179,42 @@ class RunRecord:
             A view.
         """
         return self.bars[field, self.first_bar :]
+
+    def timestamps(self, bar: IntVector | CodeVector) -> pl.Series:
+        """Return the user's timestamps of panel rows, in his name and dtype.
+
+        Parameters
+        ----------
+        bar : ndarray of int
+            Panel rows; null for one below 0.
+
+        Returns
+        -------
+        Series
+            One value per row.
+        """
+        return _gather(self.panel.timestamps, bar)
+
+    def assets(self, asset: IntVector | CodeVector) -> pl.Series:
+        """Return the user's assets of panel columns, in his name and dtype.
+
+        Parameters
+        ----------
+        asset : ndarray of int
+            Panel columns; null for one below 0.
+
+        Returns
+        -------
+        Series
+            One value per column.
+        """
+        return _gather(self.panel.assets, asset)
+
+
+def _gather(values: pl.Series, place: IntVector | CodeVector) -> pl.Series:
+    if not (place < 0).any():
+        return values.gather(place)
+    return values.gather(pl.Series(place).set(pl.Series(place < 0), None))
 
 
 def record_of(simulation: Any) -> RunRecord:
@@ -140,17 +237,18 @@ def record_of(simulation: Any) -> RunRecord:
     )
 
     state, log, counters = simulation.state, simulation.log, simulation.state.counters
+    extras = simulation.extras
     n_waiting = int(counters[Counter.N_WAITING])
     has_log = log.codes.shape[1] > 0
-    n_fills = int(counters[Counter.N_FILLS]) if has_log else 0
+    n_journal = int(counters[Counter.N_FILLS]) if has_log else 0
     n_orders = int(counters[Counter.N_ORDERS]) if has_log else 0
     return RunRecord(
         panel=simulation.panel,
         config=simulation.config,
         first_bar=simulation.first_bar,
         bars=simulation.bars,
-        fill_codes=log.codes[:, :n_fills],
-        fill_values=log.values[:, :n_fills],
+        journal_codes=log.codes[:, :n_journal],
+        journal_values=log.values[:, :n_journal],
         order_codes=log.codes[:, :n_orders],
         order_values=log.values[:, :n_orders],
         position=state.floats[AssetField.POSITION].copy(),
@@ -161,11 +259,24 @@ def record_of(simulation: Any) -> RunRecord:
         is_rebalance=simulation.is_rebalance,
         bars_per_year=simulation.bars_per_year,
         input_notices=tuple(simulation.notices),
+        has_base=extras.orders is not None or extras.exits is not None,
+        has_limited_weight=extras.orders is not None,
+        has_sizing=extras.orders is not None or extras.exits is not None,
+        splits=NO_SPLITS if extras.carry is None else _splits_of(extras.carry),
     )
 
 
+def _splits_of(actions: Any) -> Splits:
+    rows = np.flatnonzero(actions.kind == ActionKind.SPLIT)
+    bar = np.searchsorted(actions.start, rows, side="right") - 1
+    return Splits(bar, actions.asset[rows], actions.value[rows])
+
+
 def last_known(
-    close: FloatPanel, bar: CodeVector | IntVector, asset: CodeVector | IntVector
+    close: FloatPanel,
+    bar: CodeVector | IntVector,
+    asset: CodeVector | IntVector,
+    splits: Splits = NO_SPLITS,
 ) -> FloatVector:
     """Return the latest close at or before each (bar, asset).
 
@@ -175,6 +286,8 @@ def last_known(
         NaN where there is no bar.
     bar, asset : ndarray of shape (n,)
         Where to look.
+    splits : Splits
+        Those after the close divide it.
 
     Returns
     -------
@@ -189,4 +302,7 @@ def last_known(
         rows = np.flatnonzero((asset == i) & np.isnan(price))
         at = latest[bar[rows]]
         price[rows] = np.where(at >= 0, column[at], np.nan)
+        for k in np.flatnonzero(splits.asset == i):
+            after = (at < splits.bar[k]) & (splits.bar[k] <= bar[rows])
+            price[rows[after]] /= splits.ratio[k]
     return price

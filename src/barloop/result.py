@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from barloop import frames
+from barloop import frames, journal, ledger
 from barloop.config import BacktestConfig
-from barloop.enums import BarField, Counter
+from barloop.enums import BarField
 from barloop.errors import SimulationError
 from barloop.panel import Panel
 from barloop.record import RunRecord, record_of
 from barloop.run_notices import notices_frame
 from barloop.summary import summary
+from barloop.trades import MethodName, exit_reasons_frame, trades_frame
 
 if TYPE_CHECKING:
     from barloop.audit import AuditReport
@@ -47,8 +49,7 @@ class BacktestResult:
         self.config: BacktestConfig = record.config
         self.panel: Panel = record.panel
         self._n_rebalances = int(np.count_nonzero(record.bars[BarField.DECISION]))
-        solvent = record.ruined_bar if record.ruined_bar >= 0 else None
-        self._n_scheduled = int(np.count_nonzero(record.is_rebalance[:solvent]))
+        self._n_skipped = int(np.count_nonzero(record.is_skipped))
         self.metrics: dict[str, float | int | None] = _metrics(
             record, self._n_rebalances
         )
@@ -57,6 +58,9 @@ class BacktestResult:
         ruined = record.ruined_bar
         self.ruined_at: Any = None if ruined < 0 else self.panel.timestamp_at(ruined)
         """Timestamp at which equity fell to 0 or below; None while solvent."""
+        stopped = record.stopped_bar
+        self.stopped_at: Any = None if stopped < 0 else self.panel.timestamp_at(stopped)
+        """Timestamp at which `max_drawdown` ended the run; None if it did not."""
         self._first_bar = record.first_bar
         self._n_final = int(np.count_nonzero(record.position))
 
@@ -97,8 +101,9 @@ class BacktestResult:
 
     @property
     def total_return(self) -> float:
-        """``final_equity / initial_cash - 1``."""
-        return self.final_equity / float(self.config.initial_cash) - 1.0
+        """``final_equity / initial_cash - 1``; with deposits, that of the returns."""
+        value = self.metrics["total_return"]
+        return math.nan if value is None else float(value)
 
     @property
     def n_rebalances(self) -> int:
@@ -108,18 +113,21 @@ class BacktestResult:
     @property
     def n_skipped(self) -> int:
         """Bars of the schedule on which the weights said nothing."""
-        return self._n_scheduled - self._n_rebalances
+        return self._n_skipped
 
     @property
     def equity(self) -> pl.DataFrame:
         """Equity curve, one row per bar, after its fills.
 
         Columns: ``<time>``, ``cash``, ``equity``, ``return`` (simple, of the bar
-        ending at ``<time>``; the first against the initial cash), ``drawdown``
-        (``equity / running maximum - 1``), ``gross_exposure`` and ``net_exposure``
-        (currency), ``leverage`` (gross / equity), ``turnover`` (one-way: traded value
-        / (2 * equity)), ``commission``, ``slippage``, ``carry`` (currency),
-        ``n_positions``.  Ratios are null once equity is 0 or below.
+        ending at ``<time>``: ``equity[t] / (equity[t - 1] + deposits[t]) - 1``, the
+        first against the initial cash), ``drawdown`` (``equity / running maximum - 1``;
+        with deposits, of the product of the returns), ``gross_exposure`` and
+        ``net_exposure`` (currency), ``leverage`` (gross / equity), ``turnover``
+        (one-way: traded value / (2 * equity)), ``commission``, ``slippage``, ``carry``
+        (interest and dividends less borrow cost), ``deposits`` (less withdrawals,
+        without the initial cash; all currency), ``n_positions``.  Ratios are null once
+        equity is 0 or below.
         """
         return self._frame("equity", frames.equity_frame, self._arrays)
 
@@ -132,24 +140,30 @@ class BacktestResult:
     def fills(self) -> pl.DataFrame:
         """Trade log, one row per execution, in the order of execution.
 
-        Columns: ``order_id`` (null for the closing of a ruined account), ``<time>``,
-        ``<asset>``, ``quantity`` (signed units), ``price`` (after slippage),
-        ``base_price``, ``commission``, ``slippage`` (currency), ``reason``.
+        Columns: ``order_id`` (null for exits, margin calls, delistings and the closing
+        of a ruined account), ``<time>``, ``<asset>``, ``quantity`` (signed units),
+        ``price`` (after slippage), ``base_price``, ``commission``, ``slippage``
+        (currency), ``reason``.
         """
-        return self._frame("fills", frames.fills_frame, self._logs)
+        return self._frame("fills", journal.fills_frame, self._logs)
 
     @property
     def orders(self) -> pl.DataFrame:
         """Ledger, one row per order that was decided, made or not.
 
         Columns: ``order_id``, ``<time>`` (of the decision), ``<asset>``,
-        ``position_before``, ``weight_before``, ``target_weight``, ``equity`` and
+        ``position_before`` and ``weight_before`` (at the decision), ``target_weight``,
+        ``limited_weight`` (after `max_weight` and `max_gross`), ``equity`` and
         ``price`` it was sized on, ``quantity`` wanted (signed; null if it could not
         be sized), ``filled``, ``missing``, ``status`` (filled, partial, none,
         waiting), ``reason`` (the first step that bound, "none" if nothing did),
         ``reasons`` (all of them, in pipeline order), ``position_after``.
+
+        Units and price are those after the splits while an order waited.  With
+        ``size_at="fill"`` equity and price are those at the fill prices of the bar that
+        sized the order; they and the quantity are null if none did.
         """
-        return self._frame("orders", frames.orders_frame, self._logs)
+        return self._frame("orders", ledger.orders_frame, self._logs)
 
     @property
     def positions(self) -> pl.DataFrame:
@@ -180,19 +194,93 @@ class BacktestResult:
     def next_orders(self) -> pl.DataFrame:
         """Orders still open after the last bar: what to trade next.
 
-        Columns: ``order_id``, ``<time>`` (of the decision), ``<asset>``, ``quantity``,
-        ``target_weight``, ``reason``.
+        Columns: ``order_id``, ``<time>`` (of the decision), ``<asset>``, ``quantity``
+        (null with ``size_at="fill"``), ``target_weight``, ``reason``.
         """
-        return self._frame("next_orders", frames.next_orders_frame, self._logs)
+        return self._frame("next_orders", ledger.next_orders_frame, self._logs)
 
     @property
     def cash_flows(self) -> pl.DataFrame:
-        """Cash that moved without a fill.
+        """Cash and units that moved without a fill, in order.
 
-        Columns: ``<time>``, ``<asset>``, ``kind``, ``amount`` (currency).  The
-        initial cash is a deposit on the first bar.
+        Columns: ``<time>``, ``<asset>`` (null for the account), ``kind`` (deposit,
+        withdrawal, interest, borrow_cost, dividend, split), ``amount`` (currency,
+        negative when paid), ``quantity`` (signed units that a split adds, else 0),
+        ``ratio`` (new units for an old one, else null).  The initial cash is a deposit
+        on the first bar; dividends and splits of assets that are not held are no rows.
         """
-        return self._frame("cash_flows", frames.cash_flows_frame, self._arrays)
+        return self._frame("cash_flows", journal.cash_flows_frame, self._logs)
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """Round trips at average cost: `round_trips` without arguments."""
+        return self._frame("trades", trades_frame, self._logs)
+
+    def round_trips(
+        self, *, method: MethodName = "average", features: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Match the fills that open positions with those that close them.
+
+        Parameters
+        ----------
+        method : {"average", "fifo"}, default "average"
+            ``"average"``: a trade is all that happens from flat to flat, bought and
+            sold at average prices.  ``"fifo"``: each opening fill is a lot, the oldest
+            is closed first, and a trade is a lot or a part of it with the fill that
+            closed it.
+        features : sequence of str, default ()
+            Columns of the data to add, as they were on the bar that decided the entry.
+
+        Returns
+        -------
+        DataFrame
+            One row per trade, by entry: ``<asset>``, ``side`` (long, short),
+            ``entry_<time>`` and ``exit_<time>`` (of the first opening and the last
+            closing fill; null while open), ``quantity`` (units opened in total),
+            ``entry_price`` and ``exit_price`` (averages of the fills, slippage in; null
+            while nothing is closed), ``pnl`` (currency, less slippage and commission;
+            what is open counts at the last known close), ``return`` (pnl / value of the
+            openings), ``commission``, ``bars_held`` (entry to exit or to the last bar,
+            0 within a bar), ``mae`` and ``mfe``, ``entry_reason`` (what bound on the
+            order of the entry, "none" if nothing), ``exit_reason`` (of the last closing
+            fill; null while open), ``is_open``, and the features.
+
+        Raises
+        ------
+        PanelError
+            If there is no such feature.
+        SimulationError
+            If the run did not keep its fills.
+
+        Notes
+        -----
+        The sum of ``pnl``, of ``equity["carry"]`` and of ``equity["deposits"]`` is the
+        change of equity.  Dividends, interest and borrow cost are carry, no pnl.
+        Units and prices are those after the last split of the trade.  A fill that turns
+        a position around closes one trade and opens another; its commission is shared
+        by units.
+
+        ``mae`` and ``mfe`` are the worst and the best of 0 and the moves
+        ``side * (price / average entry price - 1)``, the average that of the open units
+        at that moment.  Prices are the low and high of each bar that began and ended
+        with the position (a null low or high is that of open and close; without these
+        columns, both are the close), of the entry bar when it was opened at the open
+        and of the exit bar when it was closed at the close; the open of the bar of a
+        stop or a target; and the prices of the closing fills.  So the return before
+        commission lies between the two.
+        """
+        record = self._logs("round_trips()")
+        return trades_frame(record, method=method, features=features)
+
+    @property
+    def exit_reasons(self) -> pl.DataFrame:
+        """Profit of the closed trades by the reason of their exit.
+
+        Columns: ``exit_reason``, ``n_trades``, ``pnl`` (currency), ``mean_return``,
+        ``hit_rate`` (share with a gain among those with a gain or a loss).
+        """
+        self._logs("exit_reasons")
+        return exit_reasons_frame(self.trades)
 
     @property
     def notices(self) -> pl.DataFrame:
@@ -225,6 +313,7 @@ class BacktestResult:
             fills=self.fills,
             cash_flows=self.cash_flows,
             positions=self.positions,
+            initial_cash=float(self.config.initial_cash),
             time=self.panel.timestamp_name,
             asset=self.panel.asset_name,
             close=self.panel.close_name,
@@ -265,6 +354,7 @@ class BacktestResult:
         return explain(
             orders=self.orders,
             fills=self.fills,
+            cash_flows=self.cash_flows,
             positions=self.positions,
             weights=self.weights,
             rebalances=self.rebalances,
@@ -273,6 +363,8 @@ class BacktestResult:
             time_name=panel.timestamp_name,
             asset_name=panel.asset_name,
             fill=self.config.execution.fill,
+            size_at=str(self.config.execution.size_at),
+            stopped_at=self.stopped_at,
         )
 
     def _headline(self) -> list[tuple[str, str]]:
@@ -290,10 +382,17 @@ class BacktestResult:
             ("turnover per year", _number(m["turnover"], ".2f")),
             ("commission", _number(m["total_commission"], ",.2f")),
             ("slippage", _number(m["total_slippage"], ",.2f")),
+            *(
+                (name, _number(m[f"total_{name}"], ",.2f"))
+                for name in ("carry", "deposits")
+                if m[f"total_{name}"] != 0.0
+            ),
             ("fills", _number(m["n_fills"], ",d")),
             ("rebalances, skipped", f"{self.n_rebalances:,}, {self.n_skipped:,}"),
             ("positions at the end", f"{self._n_final:,}"),
         ]
+        if self.stopped_at is not None:
+            rows.append(("stopped at", str(self.stopped_at)))
         if self.ruined_at is not None:
             rows.append(("ruined at", str(self.ruined_at)))
         return rows
@@ -381,7 +480,9 @@ def _metrics(record: RunRecord, n_rebalances: int) -> dict[str, float | int | No
         gross_exposure=field(BarField.GROSS_EXPOSURE),
         commission=field(BarField.COMMISSION),
         slippage=field(BarField.SLIPPAGE),
-        n_fills=int(record.counters[Counter.N_FILLS]),
+        carry=field(BarField.CARRY),
+        deposits=field(BarField.DEPOSITS),
+        n_fills=record.n_fills,
         n_rebalances=n_rebalances,
         ruined=record.ruined_bar >= 0,
     )

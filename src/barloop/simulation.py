@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from barloop.actions import ActionRows
 from barloop.bar import Bar
 from barloop.callbacks import DecisionRow
 from barloop.config import BacktestConfig
 from barloop.context import AlignedContext
 from barloop.enums import AssetField, BarField, Counter, SimStatus
-from barloop.errors import ConfigError
 from barloop.notices import Notice
 from barloop.options import option_vector
 from barloop.panel import Panel
@@ -19,7 +19,7 @@ from barloop.typing import BoolVector, FloatBlock, WeightsCallback
 from barloop.weights import WeightRows, pack
 
 if TYPE_CHECKING:
-    from barloop._kernels.buffers import Book, Decisions, Log
+    from barloop._kernels.buffers import Book, Decisions, Extras, Log
 
 # Plain numbers: these are looked up on every bar of a callback.
 N_ACCOUNT = len(AssetField)
@@ -47,7 +47,11 @@ class Simulation:
     first_bar : int
         Where the run starts; bars before are history.
     bars_per_year : float
-        Annualisation number of the metrics.
+        Annualisation number of the metrics, and of the rates of financing.
+    extras : Extras
+        From `extras_of`.
+    actions : ActionRows or None
+        What was left out of the actions becomes notices.
     """
 
     def __init__(
@@ -59,22 +63,22 @@ class Simulation:
         is_rebalance: BoolVector,
         first_bar: int,
         bars_per_year: float,
+        extras: Extras,
+        actions: ActionRows | None = None,
     ) -> None:
         from barloop._kernels.buffers import Decisions, Market
 
-        if config.execution.fill == "next_open" and panel.open is None:
-            msg = (
-                "fill='next_open' needs an 'open' column, and the data has none.\n"
-                "Hint: add one, or use execution=Execution(fill='next_close')."
-            )
-            raise ConfigError(msg)
         self.panel = panel
         self.config = config
         self.first_bar = first_bar
         self.bars_per_year = bars_per_year
         self.is_rebalance = is_rebalance
         self.context = context
+        self.extras = extras
+        self.actions = actions
         self.notices: list[Notice] = [] if context is None else list(context.gaps)
+        if actions is not None:
+            self.notices.extend(actions.notices)
         self._callback: WeightsCallback | None = None
         self._row: DecisionRow | None = None
         market_open = panel.close if panel.open is None else panel.open
@@ -104,7 +108,12 @@ class Simulation:
                 self._row.asset,
                 self._row.weight,
             )
-        self.options = option_vector(config, asks=self._callback is not None)
+        self.options = option_vector(
+            config,
+            asks=self._callback is not None,
+            first_bar=first_bar,
+            bars_per_year=bars_per_year,
+        )
 
     def reset(self, *, keep_log: bool) -> None:
         """Stand before the first bar with cash only.
@@ -161,6 +170,7 @@ class Simulation:
                 self.state,
                 self.log,
                 self.bars,
+                *self.extras,
             )
             if status == SimStatus.DONE:
                 return
@@ -182,6 +192,7 @@ class Simulation:
             self.state.floats[:N_ACCOUNT].copy(),
             float(self.bars[CASH, t]),
             float(self.bars[EQUITY, t]),
+            row.orders.at(t),
         )
         try:
             said: Any = callback(bar)

@@ -12,12 +12,14 @@ from barloop.numerics import (
     TAIL,
     drawdown,
     gain_loss_ratio,
+    growth_path,
     growth_per_year,
     hits,
     moments_of,
     ratio,
     risk_free_per_bar,
     sortino_ratio,
+    starting_equity,
     tails_of,
     vector,
 )
@@ -33,6 +35,8 @@ def summary(
     gross_exposure: npt.ArrayLike,
     commission: npt.ArrayLike,
     slippage: npt.ArrayLike,
+    carry: npt.ArrayLike | None = None,
+    deposits: npt.ArrayLike | None = None,
     n_fills: int,
     n_rebalances: int,
     ruined: bool = False,
@@ -55,6 +59,9 @@ def summary(
         Sum of the absolute position values at the close of each bar, currency.
     commission, slippage : arrays of shape (n,)
         Paid on each bar, currency.
+    carry, deposits : arrays of shape (n,), optional
+        Interest and dividends less borrow cost, and deposits less withdrawals, of each
+        bar, currency; 0 when None.
     n_fills, n_rebalances : int
         Counted by the caller.
     ruined : bool, default False
@@ -65,7 +72,8 @@ def summary(
     dict
         In this order, None where undefined:
 
-        - ``total_return``: ``final_equity / initial_cash - 1``;
+        - ``total_return``: ``final_equity / initial_cash - 1``, or with deposits
+          ``prod(1 + returns) - 1``;
         - ``cagr``, ``volatility``, ``sharpe``, ``sortino``, ``calmar``,
           ``max_drawdown``, ``max_drawdown_duration``, ``value_at_risk``,
           ``conditional_value_at_risk``, ``tail_ratio``, ``omega``, ``skew``,
@@ -76,7 +84,8 @@ def summary(
         - ``mean_leverage``: mean of ``gross_exposure / equity``, so 1 is fully
           invested;
         - ``time_in_market``: share of the bars that end with a position;
-        - ``total_commission``, ``total_slippage``: currency;
+        - ``total_commission``, ``total_slippage``, ``total_carry``,
+          ``total_deposits``: currency, the last without the initial cash;
         - ``n_fills``, ``n_rebalances``;
         - ``final_equity``: currency;
         - ``n_bars``, ``bars_per_year``.
@@ -88,10 +97,12 @@ def summary(
 
     Notes
     -----
-    There are n returns: the first is ``equity[0] / initial_cash - 1``, and so 0 unless
-    the first bar trades.  A ruined account has no returns after its ruin: everything
-    derived from returns or divided by equity is None, while ``total_return``,
-    ``max_drawdown`` and its duration, the costs and the counts stay.
+    There are n returns, each ``equity[t] / (equity[t - 1] + deposits[t]) - 1``; the
+    first counts from `initial_cash`, and so is 0 unless the first bar trades.  With
+    deposits, drawdowns are those of the product of the returns.  A ruined account has
+    no returns after its ruin: everything derived from returns or divided by equity is
+    None, while ``total_return``, ``max_drawdown`` and its duration, the costs and the
+    counts stay.
     """
     values = vector(equity, "equity")
     n_bars = values.size
@@ -100,6 +111,8 @@ def summary(
         "gross_exposure": gross_exposure,
         "commission": commission,
         "slippage": slippage,
+        "carry": np.zeros(n_bars) if carry is None else carry,
+        "deposits": np.zeros(n_bars) if deposits is None else deposits,
     }
     columns = {name: vector(array, name) for name, array in arrays.items()}
     for name, column in columns.items():
@@ -107,11 +120,9 @@ def summary(
             msg = f"{name} has {column.size} values, equity has {n_bars}."
             raise SchemaError(msg)
 
-    previous = np.empty(n_bars)
-    previous[:1] = initial_cash
-    previous[1:] = values[:-1]
+    starting = starting_equity(values, initial_cash, columns["deposits"])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        returns = values / previous - 1.0
+        returns = values / starting - 1.0
         turnover = np.add.reduce(columns["traded_value"] / values) / 2.0
         exposure = np.add.reduce(columns["gross_exposure"] / values)
     if ruined or not np.isfinite(returns).all():
@@ -121,8 +132,9 @@ def summary(
     growth = depth = math.nan
     duration: int | None = None
     if n_bars:
-        growth = float(values[-1]) / initial_cash
-        depth, longest = drawdown(values, initial_cash)
+        path, start = growth_path(values, initial_cash, columns["deposits"])
+        growth = float(path[-1]) / start
+        depth, longest = drawdown(path, start)
         duration = None if math.isnan(depth) else longest
 
     n = returns.size
@@ -168,6 +180,8 @@ def summary(
         "time_in_market": ratio(n_held, n_bars),
         "total_commission": float(np.add.reduce(columns["commission"])),
         "total_slippage": float(np.add.reduce(columns["slippage"])),
+        "total_carry": float(np.add.reduce(columns["carry"])),
+        "total_deposits": float(np.add.reduce(columns["deposits"])),
         "n_fills": int(n_fills),
         "n_rebalances": int(n_rebalances),
         "final_equity": float(values[-1]) if n_bars else math.nan,

@@ -387,7 +387,7 @@ def pack(
     is_rebalance : ndarray of bool, shape (n_bars,)
         The schedule; weights of other bars are not read.
     limits : Limits
-        Shorts and gross.
+        Shorts, gross, largest weight.
 
     Returns
     -------
@@ -398,7 +398,8 @@ def pack(
     ------
     WeightsError
         If a weight is NaN or infinite, negative without `allow_short`, or the gross
-        of a bar is above `max_gross`; names the first bar, asset and value.
+        of a bar is above `max_gross` and not to be scaled; names the first bar, asset
+        and value.
     """
     from barloop._kernels.targets import pack_decisions
 
@@ -413,6 +414,7 @@ def pack(
             "nulls only is no rebalance."
         )
         raise WeightsError(msg)
+    most = np.inf if limits.max_weight is None else limits.max_weight
     n_bars = panel.n_bars
     kind = np.zeros(n_bars, dtype=np.int8)
     start = np.zeros(n_bars + 1, dtype=np.int64)
@@ -429,7 +431,8 @@ def pack(
         values,
         is_rebalance,
         bool(limits.allow_short),
-        float(limits.max_gross),
+        float(most),
+        float(np.inf if limits.on_excess == "scale" else limits.max_gross),
         kind,
         start,
         asset,
@@ -440,7 +443,7 @@ def pack(
         column = row - int(rows.row_start[bar]) if dense else int(rows.asset[row])
         if fault == WeightFault.GROSS:
             chosen = slice(int(rows.row_start[bar]), int(rows.row_start[bar + 1]))
-            gross = float(np.nansum(np.abs(rows.weight[chosen])))
+            gross = float(np.nansum(np.minimum(np.abs(rows.weight[chosen]), most)))
             raise gross_error(panel, bar, gross, limits)
         raise weight_error(panel, bar, column, float(rows.weight[row]))
     n = max(int(start[-1]), 1)
@@ -490,7 +493,7 @@ def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> Weights
     bar : int
         The bar of the decision.
     gross : float
-        Sum of absolute weights.
+        Sum of absolute weights, each at most `max_weight`.
     limits : Limits
         The limit that it exceeds.
 
@@ -499,8 +502,11 @@ def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> Weights
     WeightsError
         To be raised by the caller.
     """
+    capped = ""
+    if limits.max_weight is not None:
+        capped = f", each at most max_weight={limits.max_weight:.12g},"
     return WeightsError(
-        f"the absolute weights at {panel.show_bar(bar)} sum to {gross:.12g}, above "
-        f"max_gross={limits.max_gross:.12g}.\n"
+        f"the absolute weights at {panel.show_bar(bar)}{capped} sum to {gross:.12g}, "
+        f"above max_gross={limits.max_gross:.12g}.\n"
         "Hint: scale them down, or raise limits=Limits(max_gross=...)."
     )

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
 
 import barloop as bl
 from barloop.audit import TOLERANCE, AuditReport, audit
 from barloop.enums import BarField
 from barloop.errors import AuditError
+from strategies import examples
+from strategies_full import full_worlds
 
 N_BARS = 50
+SPLITS = (("A", 2.0), ("B", 0.1), ("D", 1.5), ("E", 3.0))
 DAYS = [dt.date(2024, 1, 1) + dt.timedelta(days=t) for t in range(N_BARS)]
 START = dt.date(2024, 1, 15)
 COSTS = {
@@ -68,6 +72,47 @@ def squeezed() -> pl.DataFrame:
     df = market().with_columns(price.otherwise("close").alias("close"))
     sold = pl.when(pl.col("symbol") == "A").then(-0.9).otherwise(0.05)
     return df.with_columns(signed=pl.when(pl.col("date") == DAYS[3]).then(sold))
+
+
+def ranged() -> pl.DataFrame:
+    """With highs and lows."""
+    return market().with_columns(
+        high=pl.max_horizontal("open", "close") * 1.02,
+        low=pl.min_horizontal("open", "close") * 0.98,
+    )
+
+
+def actions(*rows: tuple[int, str | None, str, float | None]) -> pl.DataFrame:
+    named = [(DAYS[t], asset, kind, value) for t, asset, kind, value in rows]
+    schema = {
+        "date": pl.Date,
+        "symbol": pl.String,
+        "kind": pl.String,
+        "value": pl.Float64,
+    }
+    return pl.DataFrame(named, schema=schema, orient="row")
+
+
+EVENTS = (
+    (0, None, "deposit", 5_000.0),
+    *((t, asset, "split", ratio) for t in (9, 17, 33) for asset, ratio in SPLITS),
+    *((t, asset, "dividend", 0.37) for t in (8, 17, 40) for asset in "ABDE"),
+    (21, None, "withdrawal", 20_000.0),
+    (30, None, "deposit", 7_500.0),
+    *((25, asset, "delisting", -0.4) for asset in "BCE"),
+    (45, "A", "delisting", None),
+)
+EXITS = bl.Exits(stop_loss=0.04, take_profit=0.1, trailing_stop=0.05, max_bars_held=9)
+FINANCING = {
+    "financing": bl.Financing(cash_rate=0.02, debit_rate=0.07, borrow_rate=0.04),
+    "bars_per_year": 365,
+}
+
+
+def eventful(**fields: Any) -> bl.BacktestResult:
+    """Splits, dividends, delistings, deposits, interest and shorts."""
+    fields = {"limits": SHORTS, "actions": actions(*EVENTS)} | COSTS | fields
+    return run(ranged(), "signed", **FINANCING, **fields)
 
 
 def same_close() -> bl.Execution:
@@ -121,6 +166,21 @@ CLEAN = {
         market().with_columns(pl.col("close").fill_null(math.nan)), **COSTS
     ),
     "nothing traded": lambda: run(market(), 0.0 * pl.col("weight")),
+    "exits": lambda: run(ranged(), exits=EXITS, **COSTS),
+    "events": eventful,
+    "events and exits": lambda: eventful(exits=EXITS),
+    "events at the same close": lambda: eventful(execution=same_close(), exits=EXITS),
+    "events, written off": lambda: eventful(
+        missing_data=bl.MissingData(delisted="write_off", delist_after_bars=2)
+    ),
+    "events, start in the middle": lambda: eventful(start=START),
+    "events, ends early": lambda: eventful(exits=bl.Exits(max_drawdown=0.02)),
+    "sized at the fill": lambda: eventful(execution=bl.Execution(size_at="fill")),
+    "margin calls": lambda: eventful(
+        limits=bl.Limits(
+            allow_short=True, max_gross=2.0, max_borrowing=0.5, maintenance=0.9
+        )
+    ),
 }
 
 
@@ -131,7 +191,8 @@ def test_true_results_are_clean(name):
     assert isinstance(report, AuditReport)
     assert report.n_bars == result.equity.height
     assert report.n_fills == result.fills.height
-    assert report.n_cash_flows == 1
+    assert report.n_cash_flows == result.cash_flows.height
+    assert (report.n_cash_flows > 1) == (result._record.splits.bar.size > 0)
     assert 0.0 <= report.largest_difference < 1e-12
     assert (report.n_fills == 0) == (name == "nothing traded")
     assert (result.ruined_at is not None) == name.startswith("ruined")
@@ -147,6 +208,16 @@ def test_report_says_what_was_rebuilt():
     )
 
 
+def test_the_events_happen():
+    flows = eventful(execution=bl.Execution(size_at="fill")).cash_flows
+    assert set(flows["kind"]) == set(flows["kind"].dtype.categories)
+    assert "margin_call" in CLEAN["margin calls"]().fills["reason"]
+    assert "delisted" in events().fills["reason"]
+    reasons = set(CLEAN["events and exits"]().fills["reason"])
+    assert reasons >= {"stop_loss", "take_profit", "trailing_stop"}
+    assert CLEAN["events, ends early"]().stopped_at is not None
+
+
 # ---------------------------------------------------------------------- forgeries
 
 
@@ -156,13 +227,14 @@ def genuine(*, cash: float = 100_000.0) -> bl.BacktestResult:
     return run(market(), "signed", limits=SHORTS, initial_cash=cash, **COSTS)
 
 
-def frames_of(result: bl.BacktestResult) -> dict[str, pl.DataFrame]:
+def frames_of(result: bl.BacktestResult) -> dict[str, Any]:
     return {
         "bars": result.panel.frame,
         "equity": result.equity,
         "fills": result.fills,
         "cash_flows": result.cash_flows,
         "positions": result.positions,
+        "initial_cash": result.config.initial_cash,
     }
 
 
@@ -415,6 +487,127 @@ def test_an_altered_cash_flow_is_caught_on_the_first_bar():
     )
 
 
+@functools.cache
+def events() -> bl.BacktestResult:
+    """Held assets that split, without a bar for some time."""
+    return CLEAN["events"]()
+
+
+def caught_in_events(**forged: Any) -> str:
+    with pytest.raises(AuditError) as caught_error:
+        audited(events(), **forged)
+    return str(caught_error.value)
+
+
+@pytest.mark.parametrize(
+    "kind", ["deposit", "withdrawal", "interest", "borrow_cost", "dividend"]
+)
+def test_every_kind_of_cash_flow_counts(kind):
+    flows = events().cash_flows
+    row = int((flows["kind"] == kind).to_numpy().nonzero()[0][-1])
+    day = flows["date"][row]
+    forged = caught_in_events(cash_flows=changed("amount", row, lambda v: v + 10.0))
+    assert f"cash does not follow from the fills: first at {day}," in forged
+
+
+def test_carry_is_told_from_deposits():
+    flows = events().cash_flows
+    row = int((flows["kind"] == "withdrawal").to_numpy().nonzero()[0][0])
+    day = flows["date"][row]
+    message = caught_in_events(cash_flows=changed("kind", row, lambda _: "dividend"))
+    assert message.startswith(
+        f"carry does not follow from the fills: first at {day}, stated "
+    )
+
+
+@pytest.mark.parametrize("column", ["carry", "deposits"])
+@pytest.mark.parametrize("row", [0, 17, N_BARS - 1])
+def test_altered_carry_and_deposits_are_caught_on_their_bar(column, row):
+    message = caught_in_events(equity=changed(column, row, lambda v: v + 1e-3))
+    curve = events().equity
+    assert message.startswith(
+        f"{column} does not follow from the fills: first at {curve['date'][row]}, "
+        f"stated {curve[column][row] + 1e-3!r}, rebuilt "
+    )
+
+
+def split_row() -> tuple[int, dict[str, Any]]:
+    """The first split of the log."""
+    flows = events().cash_flows
+    row = int((flows["kind"] == "split").to_numpy().nonzero()[0][0])
+    return row, flows.row(row, named=True)
+
+
+def test_the_units_of_a_split_count():
+    row, split = split_row()
+    for forge in (changed("quantity", row, lambda v: v * 1.001), without(row)):
+        message = caught_in_events(cash_flows=forge)
+        # On a bar with a close the equity is wrong, else the position.
+        assert re.match(
+            r"(equity|position|n_positions) does not follow from the fills: first at "
+            rf"{split['date']}\b",
+            message,
+        )
+
+
+def test_the_units_of_a_split_must_fit_its_ratio():
+    row, split = split_row()
+    message = caught_in_events(
+        cash_flows=changed("ratio", row, lambda ratio: ratio * (1 + 1e-6))
+    )
+    place = f'{split["date"]}, asset "{split["symbol"]}"'
+    assert message.startswith(
+        f"split does not follow from the fills: first at {place}, "
+        f"stated {split['quantity']!r}, rebuilt "
+    )
+
+
+def test_a_split_divides_the_last_known_close():
+    # Held over a split without a bar, at a value that does not change.
+    df = pl.DataFrame(
+        {
+            "date": [*DAYS[:2], DAYS[4], *DAYS[:5]],
+            "symbol": ["A"] * 3 + ["B"] * 5,
+            "open": [10.0, 10.0, 3.0] + [1.0] * 5,
+            "close": [10.0, 10.0, 3.0] + [1.0] * 5,
+            "weight": [0.5, None, None] + [None] * 5,
+        }
+    )
+    result = bl.run_backtest(
+        df,
+        "weight",
+        initial_cash=1000.0,
+        actions=actions((2, "A", "split", 2.0), (3, "A", "split", 2.5)),
+    )
+    assert result.equity["equity"].to_list() == [1000.0] * 4 + [1250.0]
+    assert result.audit().n_cash_flows == 3
+    frames = frames_of(result)
+    frames["positions"] = changed("position_value", 1, lambda value: 2.0 * value)(
+        frames["positions"]
+    )
+    with pytest.raises(AuditError, match=rf"first at {DAYS[2]}, .*rebuilt 500.0"):
+        audit(**frames, time="date", asset="symbol", close="close")
+
+
+def test_a_fill_before_the_split_of_its_bar_would_be_another_position():
+    # The audit puts splits first: fills of their bar are in new units.
+    result = run(
+        market(),
+        actions=actions(*((t, "A", "split", 2.0) for t in range(5, 45, 4))),
+        **COSTS,
+    )
+    splits = result.cash_flows.filter(pl.col("kind") == "split")
+    fills = result.fills.filter(pl.col("symbol") == "A")
+    assert fills.join(splits, on="date", how="semi").height > 2
+    result.audit()
+
+
+@examples(60)
+@given(world=full_worlds())
+def test_results_of_every_option_are_clean(world):
+    assert world.run().audit().largest_difference < 1e-9
+
+
 def test_an_altered_close_of_a_held_asset_is_caught_on_its_bar():
     held = genuine().positions.filter(pl.col("date") == DAYS[25]).row(0, named=True)
     here = (pl.col("date") == DAYS[25]) & (pl.col("symbol") == held["symbol"])
@@ -490,6 +683,6 @@ def test_a_result_that_lost_a_fill_does_not_pass_its_audit():
     result = run(market(), **COSTS)
     day = result.fills["date"][20]
     other = run(market(), **COSTS)
-    other._record.fill_values[0, 20] *= 1.01
+    other._record.journal_values[0, 20] *= 1.01
     with pytest.raises(AuditError, match=f"cash does not follow.*first at {day}, "):
         other.audit()

@@ -502,6 +502,10 @@ UNKNOWN: dict[str, tuple[Callable[[bl.Bar], Any], str]] = {
         lambda bar: bar.features("score"),
         f"bar has no 'features'; {HAS} Did you mean 'feature'?",
     ),
+    "order of another engine": (
+        lambda bar: bar.order_target("A", 0.1),
+        f"bar has no 'order_target'; {HAS} Did you mean 'order_target_percent'?",
+    ),
     # An attribute is no column: its history is not kept, its name not misspelt.
     "attribute of history": (
         lambda bar: bar.history.positions,

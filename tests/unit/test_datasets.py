@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from barloop import datasets
+from barloop.datasets import random_walks, real_prices
 from barloop.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -119,15 +120,98 @@ def test_us_equities_is_found_beside_the_package(tmp_path, monkeypatch, equities
     name = "us_equities_sample.parquet"
     (tmp_path / name).write_bytes((REPOSITORY / "data" / name).read_bytes())
     folders = (tmp_path / "absent", tmp_path)
-    monkeypatch.setattr(datasets, "_SAMPLE_FOLDERS", folders)
+    monkeypatch.setattr(real_prices, "_SAMPLE_FOLDERS", folders)
     assert datasets.us_equities().equals(equities)
 
 
 def test_us_equities_names_both_places_when_the_file_is_missing(tmp_path, monkeypatch):
     folders = (tmp_path / "one", tmp_path / "two")
-    monkeypatch.setattr(datasets, "_SAMPLE_FOLDERS", folders)
+    monkeypatch.setattr(real_prices, "_SAMPLE_FOLDERS", folders)
     with pytest.raises(FileNotFoundError, match=r"(?s)one or .*two.*Hint: reinstall"):
         datasets.us_equities()
+
+
+def test_adjusted_scales_prices_and_keeps_traded_value(equities):
+    bars = datasets.adjusted(equities)
+    assert bars.columns == [name for name in equities.columns if name != "adj_close"]
+    factor = equities["adj_close"] / equities["close"]
+    assert bars["close"].equals(equities["adj_close"].alias("close"))
+    for name in ("open", "high", "low"):
+        npt.assert_array_equal(bars[name], equities[name] * factor)
+    npt.assert_allclose(
+        bars["open"] * bars["volume"], equities["open"] * equities["volume"], rtol=1e-12
+    )
+
+
+# -------------------------------------------------------------- us_equities_actions
+
+
+@pytest.fixture(scope="module")
+def actions() -> pl.DataFrame:
+    return datasets.us_equities_actions()
+
+
+def test_us_equities_actions_are_three_splits_and_92_dividends(actions):
+    assert dict(actions.schema) == {
+        "date": pl.Date,
+        "symbol": pl.String,
+        "kind": pl.String,
+        "value": pl.Float64,
+    }
+    assert actions.equals(actions.sort("date", "symbol"))
+    assert not actions.select("date", "symbol").is_duplicated().any()
+    assert actions.filter(kind="split").select("date", "symbol", "value").rows() == [
+        (date(2000, 6, 21), "AAPL", 2.0),
+        (date(2003, 2, 18), "MSFT", 2.0),
+        (date(2005, 2, 28), "AAPL", 2.0),
+    ]
+    counts = actions.filter(kind="dividend")["symbol"].value_counts().sort("symbol")
+    assert counts.rows() == [("AAPL", 3), ("IBM", 52), ("MSFT", 37)]
+
+
+def test_us_equities_actions_have_the_dividends_the_companies_paid(actions):
+    paid = {row[:2]: row[3] for row in actions.iter_rows()}
+    # Apple's first since 1995; Microsoft's first, and its special one of 3.00 with the
+    # quarterly 0.08; IBM's raise from 0.20 to 0.30.
+    assert paid[date(2012, 8, 9), "AAPL"] == 2.65
+    assert paid[date(2003, 2, 19), "MSFT"] == 0.08
+    assert paid[date(2004, 11, 15), "MSFT"] == 3.08
+    assert paid[date(2006, 2, 8), "IBM"] == 0.2
+    assert paid[date(2006, 5, 8), "IBM"] == 0.3
+
+
+def test_us_equities_actions_are_whole_cents_before_rounding(equities, actions):
+    factor = pl.col("adj_close") / pl.col("close")
+    dividends = equities.with_columns(
+        raw=(factor / factor.shift(1).over("symbol") - 1.0) * pl.col("close")
+    ).join(actions.filter(kind="dividend"), on=["date", "symbol"])
+    assert dividends.height == 92
+    npt.assert_allclose(dividends["raw"], dividends["value"], rtol=0.0, atol=1e-10)
+    cents = 100.0 * dividends["value"]
+    npt.assert_allclose(cents, cents.round(), rtol=0.0, atol=1e-9)
+
+
+def test_us_equities_actions_give_the_adjusted_closes_back(equities, actions):
+    # Backwards from the last factor of each symbol, as the source made them.
+    step = (
+        pl.when(kind="split")
+        .then("value")
+        .when(kind="dividend")
+        .then(1.0 + pl.col("value") / pl.col("close"))
+        .otherwise(1.0)
+    )
+    # What happens on a date divides the closes of all dates before it.
+    later = step.shift(-1).over("symbol").fill_null(1.0)
+    last = (pl.col("adj_close") / pl.col("close")).last().over("symbol")
+    made = equities.join(
+        actions, on=["date", "symbol"], how="left", maintain_order="left"
+    ).select(
+        "adj_close",
+        made=pl.col("close")
+        * last
+        / later.cum_prod(reverse=True).over("symbol", order_by="date"),
+    )
+    npt.assert_allclose(made["made"], made["adj_close"], rtol=1e-10)
 
 
 # ---------------------------------------------------------------------------- top25
@@ -298,7 +382,9 @@ def test_simulate_bars_has_the_volatility_asked_for(frequency, n_per_year):
 
 
 def test_simulate_bars_shorter_frame_is_a_prefix(monkeypatch):
-    monkeypatch.setattr(datasets, "_CHUNK_VALUES", 64)  # 9 bars of 7 assets per step
+    monkeypatch.setattr(
+        random_walks, "_CHUNK_VALUES", 64
+    )  # 9 bars of 7 assets per step
     long = datasets.simulate_bars(7, 40, seed=5)
     for n_bars in (1, 9, 10, 23):
         short = datasets.simulate_bars(7, n_bars, seed=5)

@@ -8,12 +8,23 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
 
 import barloop as bl
-from barloop.enums import Reason
+from barloop.enums import FillReason, Reason
 from barloop.errors import PanelError
-from barloop.explain import CANCELLED, TOO_SMALL, WHEN, WHY
-from barloop.frames import FILL_REASONS, REASONS, STATUSES
+from barloop.explain import (
+    CANCELLED,
+    FILLED_BY,
+    LEFT_SMALL,
+    NOT_SENT,
+    TOO_SMALL,
+    WHEN,
+    WHY,
+)
+from barloop.labels import FILL_REASONS, FLOW_KINDS, REASONS, STATUSES
+from strategies import World, examples
+from strategies_full import full_worlds
 
 DAYS = [dt.date(2024, 1, day) for day in (2, 3, 4, 5, 8, 9)]
 SHORTS = bl.Limits(allow_short=True, max_gross=2.0)
@@ -291,7 +302,9 @@ def test_an_order_that_was_cancelled_for_a_missing_bar():
         missing_data=bl.MissingData(missing_bar="cancel"),
     )
     assert line(result, "A", 0, "order") == ["buy 50 at the next open: not filled"]
-    assert line(result, "A", 0, "because") == [f"{CANCELLED} (missing_bar)"]
+    assert line(result, "A", 0, "because") == [
+        CANCELLED["missing_bar"] + " (missing_bar)"
+    ]
 
 
 def test_an_order_that_was_replaced():
@@ -422,12 +435,235 @@ def test_large_and_small_numbers_are_readable():
     ]
 
 
+# ------------------------------------------------------- exits, events, the limits
+
+
+def bars(*ranges: tuple[float | None, float, float, float]) -> pl.DataFrame:
+    """One asset with open, high, low and close."""
+    rows = [(day, "A", *one) for day, one in zip(DAYS, ranges, strict=False)]
+    names = ["date", "symbol", "open", "high", "low", "close"]
+    return pl.DataFrame(rows, schema=names, orient="row")
+
+
+def run_bars(
+    df: pl.DataFrame, decisions: Mapping[int, Any], **fields: Any
+) -> bl.BacktestResult:
+    return bl.run_backtest(
+        df, lambda bar: decisions.get(bar.t), **{"initial_cash": 1000.0, **fields}
+    )
+
+
+def actions(*rows: tuple[int, str | None, str, float | None]) -> pl.DataFrame:
+    named = [(DAYS[t], asset, kind, value) for t, asset, kind, value in rows]
+    schema = {
+        "date": pl.Date,
+        "symbol": pl.String,
+        "kind": pl.String,
+        "value": pl.Float64,
+    }
+    return pl.DataFrame(named, schema=schema, orient="row")
+
+
+FALLING = bars((10, 10, 10, 10), (10, 10, 10, 10), (10, 10, 8, 8), (8, 8, 8, 8))
+
+
+def test_a_position_that_was_stopped_and_is_blocked():
+    result = run_bars(
+        FALLING, {0: {"A": 0.5}, 2: {"A": 0.5}}, exits=bl.Exits(stop_loss=0.1)
+    )
+    assert result.explain("A", DAYS[2]) == text(
+        '"A" at 2024-01-04',
+        "  holding:   nothing at the end of this bar",
+        "  fill:      sold 50 at 9 (base 9), commission 0.00, slippage 0.00, "
+        "closed by its stop_loss",
+        "  decision:  complete",
+        "  target:    50% of equity 950.00 at close 8 = 59.375 units",
+        "  held then: nothing",
+        "  order:     none, to buy 59.375 was wanted",
+        "  because:   an exit still keeps the asset from being bought again "
+        "(blocked_after_exit)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("exits", "words"),
+    [
+        ({"atr_stop": (2.0, "low")}, "closed by its atr_stop"),
+        ({"trailing_stop": 0.1}, "closed by its trailing_stop"),
+        ({"max_bars_held": 1}, "closed after max_bars_held bars"),
+        ({"stop_loss": 0.9, "take_profit": 0.05}, "closed by its take_profit"),
+    ],
+)
+def test_each_exit_has_its_words(exits, words):
+    df = FALLING
+    if "atr_stop" in exits:
+        exits = {"atr_stop": (0.1, "low")}
+    if "take_profit" in exits:
+        df = df.with_columns(high=pl.when(pl.col("date") == DAYS[2]).then(11.0))
+        df = df.with_columns(pl.col("high").fill_null(pl.col("close")))
+    result = run_bars(df, {0: {"A": 0.5}}, exits=bl.Exits(**exits))
+    assert line(result, "A", 2, "fill")[0].endswith(words)
+
+
+def test_the_end_of_a_run_by_its_drawdown():
+    result = run_bars(FALLING, {0: {"A": 0.5}}, exits=bl.Exits(max_drawdown=0.05))
+    assert line(result, "A", 2, "decision") == [
+        "none on this bar, max_drawdown ended the run"
+    ]
+    assert result.explain("A", DAYS[3]) == text(
+        '"A" at 2024-01-05',
+        "  holding:   nothing at the end of this bar",
+        "  fill:      sold 50 at 8 (base 8), commission 0.00, slippage 0.00, "
+        "closed because of the account's max_drawdown",
+        "  decision:  none on this bar, max_drawdown ended the run at 2024-01-04",
+        "  latest order of this asset, decided at 2024-01-04:",
+        "  target:    0% of equity 900.00 at close 8 = 0 units",
+        "  held then: 50 units, 44.44% of equity",
+        "  order:     sell 50 at the next open: filled",
+        "  because:   max_drawdown ended the run (max_drawdown)",
+    )
+
+
+def test_splits_and_dividends_of_a_bar_are_told():
+    result = run(
+        {"A": [10, 10, 5, 50], "B": [1] * 4},
+        {0: {"A": 0.5}},
+        actions=actions(
+            (2, "A", "split", 2.0), (2, "A", "dividend", 0.5), (3, "A", "split", 0.1)
+        ),
+    )
+    assert result.explain("A", DAYS[2]).splitlines()[1:4] == [
+        "  holding:   100 units at 5 = 500.00, 47.62% of equity",
+        "  split:     2 for 1, 50 units more",
+        "  dividend:  received 50.00",
+    ]
+    assert line(result, "A", 3, "split") == ["0.1 for 1, 90 units fewer"]
+    assert line(result, "B", 2, "split") == []
+    short = run(
+        {"A": [10, 10, 10]},
+        {0: {"A": -0.5}},
+        limits=SHORTS,
+        actions=actions((2, "A", "dividend", 0.5)),
+    )
+    assert line(short, "A", 2, "dividend") == ["paid 25.00"]
+
+
+def test_a_delisted_position():
+    result = run(
+        {"A": [10, 10], "B": [1] * 4},
+        {0: {"A": 0.5}},
+        actions=actions((2, "A", "delisting", -0.5)),
+    )
+    assert line(result, "A", 2, "fill")[0] == (
+        "sold 50 at 5 (base 5), commission 0.00, slippage 0.00, closed by its delisting"
+    )
+
+
+def test_an_order_that_was_limited():
+    result = run(
+        {"A": [10] * 3},
+        {0: {"A": 0.9}},
+        limits=bl.Limits(max_weight=0.5, max_turnover=0.1),
+    )
+    assert result.explain("A", DAYS[0]).splitlines()[3:] == [
+        "  target:    90%, limited to 50%, of equity 1,000.00 at close 10 = 50 units",
+        "  held then: nothing",
+        "  order:     buy 50 at the next open: partly filled, 20; the rest is gone",
+        "  fill:      bought 20 at 10 (base 10), commission 0.00, slippage 0.00, "
+        "at 2024-01-03",
+        "  because:   the weight was cut to max_weight (max_weight)",
+        "  because:   what opens was scaled to max_turnover (max_turnover)",
+    ]
+
+
+def test_a_position_within_the_drift_band():
+    result = run(
+        {"A": [10] * 4},
+        {0: {"A": 0.5}, 2: {"A": 0.51}},
+        limits=bl.Limits(drift_band=0.02),
+    )
+    assert line(result, "A", 2, "order") == ["none, to buy 1 was wanted"]
+    assert line(result, "A", 2, "because") == [WHY["drift_band"] + " (drift_band)"]
+
+
+def test_what_max_turnover_left_was_too_small():
+    result = run(
+        {"A": [10] * 3},
+        {0: {"A": 0.5}},
+        limits=bl.Limits(max_turnover=0.01, min_trade_value=100.0),
+    )
+    assert line(result, "A", 0, "order") == ["none, to buy 50 was wanted"]
+    assert LEFT_SMALL + " (below_min_trade_value)" in line(result, "A", 0, "because")
+
+
+def test_orders_that_are_sized_at_the_fill():
+    at_fill = bl.Execution(size_at="fill")
+    prices = {"A": [10, (20, 20), 20, 20], "B": [10, None, None, None]}
+    result = run(
+        prices, {0: {"A": 0.5, "B": 0.1}, 2: bl.partial({"A": 0.5})}, execution=at_fill
+    )
+    assert line(result, "A", 0, "target") == [
+        "50% of equity 1,000.00 at the fill price 20 = 25 units"
+    ]
+    assert line(result, "B", 0, "target") == ["10% of the equity at the fill"]
+    assert line(result, "B", 0, "order") == ["to be sized at the next open: it waits"]
+    assert line(result, "A", 2, "order") == ["none, on target"]
+
+
+def test_a_part_that_waits_and_one_without_volume():
+    df = FALLING.with_columns(volume=pl.Series([100.0, None, 100.0, 100.0]))
+    limits = bl.Limits(max_participation=0.1, remainder="pending")
+    result = run_bars(df, {0: {"A": 0.5}}, limits=limits)
+    assert line(result, "A", 0, "order") == [
+        "buy 50 at the next open: partly filled, 20; the rest waits"
+    ]
+    cancelled = run_bars(
+        df,
+        {0: {"A": 0.5}},
+        slippage=bl.Slippage(volume_impact=0.1),
+        missing_data=bl.MissingData(missing_bar="cancel"),
+    )
+    assert line(cancelled, "A", 0, "because") == [
+        CANCELLED["no_volume"] + " (no_volume)"
+    ]
+
+
+@examples(40)
+@given(world=full_worlds())
+def test_every_bar_of_every_asset_can_be_told(world):
+    tell_everything(world)
+
+
+@examples(40)
+@given(world=full_worlds(on=("drawdown", "short", "actions"), max_bars=8))
+def test_every_bar_around_the_end_of_a_run_can_be_told(world):
+    tell_everything(world)
+
+
+def tell_everything(world: World) -> None:
+    result = world.run()
+    for asset in world.assets:
+        told = [
+            one.strip()
+            for day in world.timestamps
+            for one in result.explain(asset, day).splitlines()
+        ]
+        fills = result.fills.filter(asset=asset).height
+        # Each fill once on its bar, and again with its order seen from elsewhere.
+        assert sum(one.startswith("fill:") for one in told) >= fills
+
+
 def test_every_code_has_its_words():
     assert list(WHY) == [reason.name.lower() for reason in Reason]
     assert list(REASONS.categories) == ["none", *WHY]
     assert set(WHEN) == {"next_open", "next_close", "same_close"}
     assert list(STATUSES.categories) == ["filled", "partial", "none", "waiting"]
-    assert list(FILL_REASONS.categories) == ["order", "ruined"]
+    assert list(FILL_REASONS.categories) == list(FILLED_BY)
+    assert [*FILLED_BY, *sorted(FLOW_KINDS.categories)] == [
+        *(code.name.lower() for code in FillReason if code < FillReason.SPLIT),
+        *sorted(code.name.lower() for code in FillReason if code >= FillReason.SPLIT),
+    ]
+    assert set(WHY) > NOT_SENT | set(CANCELLED)
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_every_column_of_the_equity_curve():
     # Turnover = (250 + 500) / (2 * 1215).
     # Bar 2: A 450, B -125: net 325, gross 575, equity 1065.
     rows = result.equity.rows()
-    assert rows[0] == (DAYS[0], 1000.0, 1000.0, *([0.0] * 9), 0)
+    assert rows[0] == (DAYS[0], 1000.0, 1000.0, *([0.0] * 10), 0)
     assert rows[1] == (
         DAYS[1],
         740.0,
@@ -238,6 +238,7 @@ def test_every_column_of_the_equity_curve():
         10.0,
         0.0,
         0.0,
+        0.0,
         2,
     )
     assert rows[2] == (
@@ -249,6 +250,7 @@ def test_every_column_of_the_equity_curve():
         575.0,
         325.0,
         near(575 / 1065),
+        0.0,
         0.0,
         0.0,
         0.0,
@@ -1046,7 +1048,7 @@ def test_bars_before_start_are_history():
     assert fills(result) == [(2, "A", 100.0, 8.0)]
     assert seen == [(1, [5.0, 10.0]), (2, [5.0, 10.0, 8.0])]
     assert result.equity["date"].to_list() == DAYS[1:3]
-    assert result.cash_flows.rows() == [(DAYS[1], None, "deposit", 1000.0)]
+    assert result.cash_flows.rows() == [(DAYS[1], None, "deposit", 1000.0, 0.0, None)]
 
 
 def test_last_close_before_start_is_known_at_the_start():
@@ -1106,6 +1108,7 @@ def test_every_column_of_the_ledger():
         "position_before",
         "weight_before",
         "target_weight",
+        "limited_weight",
         "equity",
         "price",
         "quantity",
@@ -1122,6 +1125,7 @@ def test_every_column_of_the_ledger():
         "A",
         50.0,
         near(400 / 900),
+        0.25,
         0.25,
         900.0,
         8.0,

@@ -42,6 +42,8 @@ NAMES = [
     "time_in_market",
     "total_commission",
     "total_slippage",
+    "total_carry",
+    "total_deposits",
     "n_fills",
     "n_rebalances",
     "final_equity",
@@ -505,6 +507,57 @@ def test_summary_by_hand():
         assert measures[name] == pytest.approx(value, rel=1e-12), name
 
 
+def test_summary_with_deposits_counts_the_growth_of_each_bar():
+    # 100 grows to 110; 90 put in and 10 lost: 190 of 200; half is taken out.
+    measures = summarise(
+        [110.0, 190.0, 95.0, 104.5],
+        bars_per_year=4,
+        carry=[1.5, 0.0, -0.5, 2.0],
+        deposits=[0.0, 90.0, -95.0, 0.0],
+    )
+    growth = 1.1 * 0.95 * 1.0 * 1.1
+    assert measures["total_return"] == pytest.approx(growth - 1, rel=1e-14)
+    assert measures["cagr"] == pytest.approx(growth - 1, rel=1e-14)
+    assert measures["max_drawdown"] == pytest.approx(-0.05, rel=1e-13)
+    assert measures["max_drawdown_duration"] == 2
+    assert measures["best_return"] == pytest.approx(0.1)
+    assert measures["worst_return"] == pytest.approx(-0.05)
+    assert measures["hit_rate"] == pytest.approx(2 / 3)
+    assert (measures["total_carry"], measures["total_deposits"]) == (3.0, -5.0)
+    assert measures["final_equity"] == 104.5
+    returns = np.array([0.1, -0.05, 0.0, 0.1])
+    for measure in (metrics.sharpe, metrics.sortino, metrics.calmar):
+        assert measures[name_of(measure)] == pytest.approx(
+            measure(returns, bars_per_year=4), rel=1e-9
+        )
+
+
+def test_summary_without_deposits_is_that_of_the_equity():
+    equity = 100.0 * np.cumprod(1.0 + draw(3, 300, "normal"))
+    zeros = np.zeros(equity.size)
+    assert summarise(equity, deposits=zeros, carry=zeros) == summarise(equity)
+    # Twice the money on both sides of a deposit: the same returns, up to rounding.
+    scaled = equity * np.where(np.arange(equity.size) >= 100, 2.0, 1.0)
+    deposits = np.where(np.arange(equity.size) == 100, equity[99], 0.0)
+    there = summarise(scaled, deposits=deposits)
+    here = summarise(equity)
+    for name in ("final_equity", "total_deposits"):
+        del there[name], here[name]
+    assert there == pytest.approx(here, rel=1e-9)
+
+
+def test_summary_of_an_account_that_is_emptied_and_ruined():
+    # All is taken out, so that the next bar starts from nothing.
+    emptied = summarise([110.0, 0.0, 0.0], deposits=[0.0, -110.0, 0.0])
+    assert emptied["total_return"] == pytest.approx(0.1)
+    assert emptied["max_drawdown"] == 0.0
+    assert emptied["sharpe"] is None
+    ruined = summarise([110.0, -22.0, -22.0], deposits=[0.0, 110.0, 0.0], ruined=True)
+    assert ruined["total_return"] == pytest.approx(1.1 * -0.1 - 1)
+    assert ruined["max_drawdown"] == pytest.approx(-1.1)
+    assert ruined["max_drawdown_duration"] == 2
+
+
 def test_summary_values_are_plain_python_numbers():
     equity = 100.0 * np.cumprod(1.0 + draw(3, 100, "normal"))
     measures = summarise(equity, n_fills=np.int64(3), n_rebalances=np.int64(2))
@@ -543,6 +596,8 @@ def test_summary_of_a_ruined_account_has_no_ratios():
         "time_in_market": 2 / 3,
         "total_commission": 1.0,
         "total_slippage": 0.0,
+        "total_carry": 0.0,
+        "total_deposits": 0.0,
         "n_fills": 2,
         "n_rebalances": 1,
         "final_equity": -10.0,
@@ -567,6 +622,8 @@ def test_summary_of_no_bars():
     assert left == {
         "total_commission": 0.0,
         "total_slippage": 0.0,
+        "total_carry": 0.0,
+        "total_deposits": 0.0,
         "n_fills": 0,
         "n_rebalances": 0,
         "n_bars": 0,

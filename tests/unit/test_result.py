@@ -17,8 +17,9 @@ import pytest
 
 import barloop as bl
 from barloop import run_notices
+from barloop.enums import Reason
 from barloop.errors import PanelError, SimulationError
-from barloop.record import last_known
+from barloop.record import NO_SPLITS, Splits, last_known
 
 DAYS = [dt.date(2024, 1, day) for day in (2, 3, 4, 5, 8, 9)]
 
@@ -48,13 +49,44 @@ FLOAT, INT = pl.Float64, pl.Int64
 CODES = [
     "not_listed",
     "no_bar",
+    "blocked_after_exit",
+    "max_weight",
+    "max_gross",
+    "drift_band",
     "rounded",
     "below_min_trade_value",
+    "max_drawdown",
+    "max_turnover",
+    "cancelled_by_margin_call",
     "missing_bar",
+    "no_volume",
+    "max_participation",
+    "rejected_at_submission",
     "scaled_to_cash",
+    "partial_cash",
+    "rejected_for_cash",
+    "cancelled_by_exit",
     "replaced",
     "ruined",
+    "delisted",
 ]
+FILL_REASONS = pl.Enum(
+    [
+        "order",
+        "ruined",
+        "stop_loss",
+        "atr_stop",
+        "trailing_stop",
+        "take_profit",
+        "max_bars_held",
+        "max_drawdown",
+        "margin_call",
+        "delisted",
+    ]
+)
+FLOW_KINDS = pl.Enum(
+    ["deposit", "withdrawal", "interest", "borrow_cost", "dividend", "split"]
+)
 REASONS = pl.Enum(["none", *CODES])
 FRAMES = (
     "equity",
@@ -66,6 +98,8 @@ FRAMES = (
     "rebalances",
     "next_orders",
     "cash_flows",
+    "trades",
+    "exit_reasons",
     "notices",
 )
 
@@ -86,6 +120,7 @@ def schemas(time: str, when: Any, asset: str, what: Any) -> dict[str, dict[str, 
             "commission": FLOAT,
             "slippage": FLOAT,
             "carry": FLOAT,
+            "deposits": FLOAT,
             "n_positions": INT,
         },
         "returns": {time: when, "return": FLOAT},
@@ -98,7 +133,7 @@ def schemas(time: str, when: Any, asset: str, what: Any) -> dict[str, dict[str, 
             "base_price": FLOAT,
             "commission": FLOAT,
             "slippage": FLOAT,
-            "reason": pl.Enum(["order", "ruined"]),
+            "reason": FILL_REASONS,
         },
         "orders": {
             "order_id": INT,
@@ -107,6 +142,7 @@ def schemas(time: str, when: Any, asset: str, what: Any) -> dict[str, dict[str, 
             "position_before": FLOAT,
             "weight_before": FLOAT,
             "target_weight": FLOAT,
+            "limited_weight": FLOAT,
             "equity": FLOAT,
             "price": FLOAT,
             "quantity": FLOAT,
@@ -144,8 +180,35 @@ def schemas(time: str, when: Any, asset: str, what: Any) -> dict[str, dict[str, 
         "cash_flows": {
             time: when,
             asset: what,
-            "kind": pl.Enum(["deposit"]),
+            "kind": FLOW_KINDS,
             "amount": FLOAT,
+            "quantity": FLOAT,
+            "ratio": FLOAT,
+        },
+        "trades": {
+            asset: what,
+            "side": pl.Enum(["long", "short"]),
+            f"entry_{time}": when,
+            f"exit_{time}": when,
+            "quantity": FLOAT,
+            "entry_price": FLOAT,
+            "exit_price": FLOAT,
+            "pnl": FLOAT,
+            "return": FLOAT,
+            "commission": FLOAT,
+            "bars_held": INT,
+            "mae": FLOAT,
+            "mfe": FLOAT,
+            "entry_reason": REASONS,
+            "exit_reason": FILL_REASONS,
+            "is_open": pl.Boolean,
+        },
+        "exit_reasons": {
+            "exit_reason": FILL_REASONS,
+            "n_trades": INT,
+            "pnl": FLOAT,
+            "mean_return": FLOAT,
+            "hit_rate": FLOAT,
         },
         "notices": {
             "notice": pl.String,
@@ -260,7 +323,7 @@ def test_frames_without_any_fill_have_the_same_columns():
         result.equity.select("cash", "equity", "n_positions").rows()
         == [(1000.0, 1000.0, 0)] * 3
     )
-    assert result.cash_flows.rows() == [(DAYS[0], None, "deposit", 1000.0)]
+    assert result.cash_flows.rows() == [(DAYS[0], None, "deposit", 1000.0, 0.0, None)]
     assert result.notices.select("notice", "count").rows() == [("no_decision", 3)]
     assert (result.n_rebalances, result.n_skipped) == (0, 3)
     assert result.final_equity == 1000.0
@@ -317,7 +380,7 @@ def test_keep_full_equity_and_metrics_agree_on_what_they_share():
     least = run(prices, decisions, keep="metrics", **costs)
     assert full.metrics == curve.metrics == least.metrics
     assert full.metrics["n_fills"] == full.fills.height > 0
-    for name in ("equity", "returns", "cash_flows"):
+    for name in ("equity", "returns"):
         assert getattr(full, name).equals(getattr(curve, name))
     for name in ("final_equity", "total_return", "ruined_at", "n_rebalances"):
         assert getattr(full, name) == getattr(least, name)
@@ -335,12 +398,15 @@ NEED_LOGS = {
     "weights": lambda r: r.weights,
     "rebalances": lambda r: r.rebalances,
     "next_orders": lambda r: r.next_orders,
+    "cash_flows": lambda r: r.cash_flows,
+    "trades": lambda r: r.trades,
+    "exit_reasons": lambda r: r.exit_reasons,
+    "round_trips()": lambda r: r.round_trips(method="fifo"),
     "audit()": lambda r: r.audit(),
     "explain()": lambda r: r.explain("A", DAYS[0]),
 }
 NEED_BARS = {
     "equity": lambda r: r.equity,
-    "cash_flows": lambda r: r.cash_flows,
     "notices": lambda r: r.notices,
 }
 
@@ -369,8 +435,9 @@ def test_keep_metrics_and_equity_store_no_log():
     full = run(prices, decisions)
     curve = run(prices, decisions, keep="equity")
     least = run(prices, decisions, keep="metrics")
-    assert full._record.n_fills == 2
-    assert (curve._record.n_fills, curve._record.n_orders) == (0, 0)
+    assert full._record.journal_codes.shape[1] == full._record.n_fills == 2
+    assert curve._record.journal_codes.shape[1] == curve._record.n_orders == 0
+    assert curve._record.n_fills == 2
     assert least._record is None
 
 
@@ -996,6 +1063,7 @@ def test_an_asset_before_its_first_bar_gets_a_row_without_numbers():
         "position_before": 0.0,
         "weight_before": 0.0,
         "target_weight": 0.3,
+        "limited_weight": 0.3,
         "equity": 1000.0,
         "price": None,
         "quantity": None,
@@ -1029,7 +1097,281 @@ def test_last_known_closes_are_looked_up_before_the_run_too():
 
 def test_cash_flows_are_the_initial_cash_on_the_first_bar_of_the_run():
     result = run({"A": [10] * 5}, {}, start=DAYS[2], initial_cash=12_345.0)
-    assert result.cash_flows.rows() == [(DAYS[2], None, "deposit", 12_345.0)]
+    assert result.cash_flows.rows() == [(DAYS[2], None, "deposit", 12_345.0, 0.0, None)]
+
+
+def test_last_known_closes_are_divided_by_later_splits():
+    close = np.array([[8.0], [np.nan], [np.nan], [3.0], [np.nan]])
+    bar, asset = np.arange(5), np.zeros(5, dtype=int)
+    # That of bar 3 precedes its close, that of bar 2 follows the close of bar 0.
+    splits = Splits(np.array([2, 3, 4]), np.array([0, 0, 0]), np.array([2.0, 5.0, 0.5]))
+    npt.assert_array_equal(last_known(close, bar, asset, splits), [8, 8, 4, 3, 6])
+    npt.assert_array_equal(last_known(close, bar, asset, NO_SPLITS), [8, 8, 8, 3, 3])
+    other = Splits(np.array([2]), np.array([7]), np.array([2.0]))
+    npt.assert_array_equal(last_known(close, bar, asset, other), [8, 8, 8, 3, 3])
+
+
+EVENTS = (
+    (0, None, "deposit", 250.0),
+    (2, "A", "split", 2.0),
+    (2, "A", "dividend", 0.5),
+    (3, None, "withdrawal", 100.0),
+    (4, "B", "delisting", -0.25),
+    (5, "A", "split", 0.1),
+)
+
+
+def eventful(**fields: Any) -> bl.BacktestResult:
+    """Half of A, which splits, and a quarter of B, which is delisted."""
+    prices = {"A": [10, 10, 5, 5, 5, 50], "B": [10, 10, 12, None, None, None]}
+    return run(prices, {0: {"A": 0.5, "B": 0.25}}, actions=actions(*EVENTS), **fields)
+
+
+def test_cash_flows_are_what_moved_without_a_fill():
+    # On 1250: 62.5 of A become 125 and then 12.5, 31.25 of B are paid out at 9.
+    result = eventful()
+    assert result.cash_flows.rows() == [
+        (DAYS[0], None, "deposit", 1000.0, 0.0, None),
+        (DAYS[0], None, "deposit", 250.0, 0.0, None),
+        (DAYS[2], "A", "split", 0.0, 62.5, 2.0),
+        (DAYS[2], "A", "dividend", 62.5, 0.0, None),
+        (DAYS[3], None, "withdrawal", -100.0, 0.0, None),
+        (DAYS[5], "A", "split", 0.0, -112.5, 0.1),
+    ]
+    assert math.copysign(1.0, result.cash_flows["amount"][2]) == 1.0
+    assert result.positions.select("symbol", "position", "close").rows() == [
+        ("A", 62.5, 10.0),
+        ("B", 31.25, 10.0),
+        ("A", 125.0, 5.0),
+        ("B", 31.25, 12.0),
+        ("A", 125.0, 5.0),
+        ("B", 31.25, 12.0),
+        ("A", 125.0, 5.0),
+        ("A", 12.5, 50.0),
+    ]
+    fills = result.fills
+    assert fills.height == result.metrics["n_fills"] == 3
+    assert fills.row(2, named=True) == {
+        "order_id": None,
+        "date": DAYS[4],
+        "symbol": "B",
+        "quantity": -31.25,
+        "price": 9.0,
+        "base_price": 9.0,
+        "commission": 0.0,
+        "slippage": 0.0,
+        "reason": "delisted",
+    }
+    assert result.audit().n_cash_flows == 6
+
+
+def test_a_position_without_a_bar_is_shown_at_its_last_close_after_splits():
+    result = run(
+        {"A": [10, 10, None, None], "B": [1, 1, 1, 1]},
+        {0: {"A": 0.5}},
+        actions=actions((2, "A", "split", 4.0)),
+    )
+    assert result.positions.select("position", "close", "position_value").rows() == [
+        (50.0, 10.0, 500.0),
+        (200.0, 2.5, 500.0),
+        (200.0, 2.5, 500.0),
+    ]
+    assert result.equity["equity"].to_list() == [1000.0] * 4
+    result.audit()
+
+
+def test_deposits_are_no_profit():
+    result = eventful()
+    curve = result.equity
+    # Bar 2: a dividend of 62.5 and 31.25 * 2 on B; bar 4: 31.25 * 3 less.
+    equity = [1250.0, 1250.0, 1375.0, 1275.0, 1181.25, 1181.25]
+    assert curve["equity"].to_list() == equity
+    assert curve["deposits"].to_list() == [250.0, 0.0, 0.0, -100.0, 0.0, 0.0]
+    assert curve["carry"].to_list() == [0.0, 0.0, 62.5, 0.0, 0.0, 0.0]
+    returns = [0.0, 0.0, 0.1, 0.0, 1181.25 / 1275 - 1, 0.0]
+    assert curve["return"].to_list() == pytest.approx(returns, abs=1e-15)
+    growth = 1.1 * 1181.25 / 1275
+    drawdown = growth / 1.1 - 1
+    assert curve["drawdown"].to_list() == pytest.approx(
+        [0.0, 0.0, 0.0, 0.0, drawdown, drawdown], abs=1e-15
+    )
+    metrics = result.metrics
+    assert metrics["total_return"] == pytest.approx(growth - 1, rel=1e-14)
+    assert result.total_return == metrics["total_return"]
+    assert metrics["max_drawdown"] == pytest.approx(drawdown, rel=1e-14)
+    assert (metrics["total_carry"], metrics["total_deposits"]) == (62.5, 150.0)
+    per_year = metrics["bars_per_year"]
+    assert metrics["cagr"] == pytest.approx(growth ** (per_year / 6) - 1)
+
+
+def test_print_shows_carry_and_deposits_only_where_there_are_any():
+    lines = str(eventful()).splitlines()
+    assert "  carry                                    62.50" in lines
+    assert "  deposits                                150.00" in lines
+    plain = str(tiny())
+    assert "carry" not in plain
+    assert "deposits" not in plain
+
+
+def test_orders_that_wait_over_a_split_are_in_new_units():
+    prices = {"A": [10, 10, None, 5, 5], "B": [1] * 5}
+    decisions = {0: {"A": 0.3}, 1: {"A": 0.5}}
+    # Bar 1 decides 20 more; the split of bar 2 makes them 40, bought on bar 3.
+    for fields in ({}, {"exits": bl.Exits(max_bars_held=99)}):
+        result = run(
+            prices, decisions, actions=actions((2, "A", "split", 2.0)), **fields
+        )
+        order = result.orders.row(1, named=True)
+        assert (order["position_before"], order["weight_before"]) == (60.0, 0.3)
+        assert (order["price"], order["equity"]) == (5.0, 1000.0)
+        assert order["quantity"] == order["filled"] == pytest.approx(40.0)
+        assert order["position_after"] == pytest.approx(100.0)
+        waiting = run(
+            {"A": [10, 10, None, None], "B": [1] * 4},
+            decisions,
+            actions=actions((2, "A", "split", 2.0)),
+            **fields,
+        )
+        order = waiting.orders.row(1, named=True)
+        assert (order["position_before"], order["price"]) == (60.0, 5.0)
+        assert order["position_after"] == 60.0
+        assert waiting.next_orders["quantity"].to_list() == pytest.approx([40.0])
+
+
+def test_limited_weights_stand_beside_those_that_were_wanted():
+    result = run(
+        {"A": [10] * 3, "B": [10] * 3, "C": [10] * 3},
+        {0: {"A": 0.9, "B": 0.3, "C": 0.1}},
+        limits=bl.Limits(max_weight=0.5, max_gross=0.6, on_excess="scale"),
+    )
+    # 0.5, 0.3 and 0.1, times 0.6 / 0.9
+    orders = result.orders
+    assert orders["target_weight"].to_list() == [0.9, 0.3, 0.1]
+    wanted = [0.5 / 1.5, 0.3 / 1.5, 0.1 / 1.5]
+    assert orders["limited_weight"].to_list() == pytest.approx(wanted)
+    assert orders["reasons"].to_list() == [
+        ["max_weight", "max_gross"],
+        ["max_gross"],
+        ["max_gross"],
+    ]
+    plain = run({"A": [10] * 3}, HALF).orders
+    assert plain["limited_weight"].equals(
+        plain["target_weight"].alias("limited_weight")
+    )
+
+
+def test_orders_sized_at_the_fill_show_equity_and_price_of_the_fill():
+    prices = {
+        "A": [10, (12, 10), 10, 10],
+        "B": [10, (20, 10), None, (5, 10)],
+        "C": [10, None, None, None],
+    }
+    decisions = {0: {"A": 0.5, "C": 0.1}, 1: bl.partial({"B": 0.25})}
+    result = run(
+        prices, decisions, execution=bl.Execution(size_at="fill", fill="next_open")
+    )
+    # A: 0.5 * 1000 / 12.  B waits for bar 3: 0.25 * (1000 - 2 * 41.67) / 5.
+    columns = ("symbol", "equity", "price", "quantity", "status")
+    rows = {row[0]: row[1:] for row in result.orders.select(columns).iter_rows()}
+    equity = 1000 - 2 * 500 / 12
+    assert rows == {
+        "A": (1000.0, 12.0, pytest.approx(500 / 12), "filled"),
+        "B": (pytest.approx(equity), 5.0, pytest.approx(equity / 20), "filled"),
+        "C": (None, None, None, "waiting"),
+    }
+    assert result.next_orders.select("symbol", "quantity", "target_weight").rows() == [
+        ("C", None, 0.1)
+    ]
+    assert result.orders["missing"].to_list()[1] is None
+
+
+def test_a_name_on_target_at_the_fill_is_filled():
+    result = run(
+        {"A": [10] * 4},
+        {0: {"A": 0.5}, 2: {"A": 0.5}},
+        execution=bl.Execution(size_at="fill"),
+    )
+    columns = ("quantity", "filled", "status", "reason", "position_after")
+    assert result.orders.select(columns).row(1) == (0.0, 0.0, "filled", "none", 50.0)
+
+
+# ---------------------------------------------------------------- exits and the end
+
+
+def test_the_base_price_of_an_exit_is_that_before_slippage():
+    result = run(
+        ranged({"A": [10, 10, (10, 8), 8]}),
+        HALF,
+        exits=bl.Exits(stop_loss=0.15),
+        slippage=bl.Slippage(bps=100),
+        commission=bl.Commission(per_order=2.0),
+    )
+    # Bought at 10.10, so stopped at 8.585, which sells at 8.49915.
+    fill = result.fills.row(1, named=True)
+    assert (fill["reason"], fill["order_id"]) == ("stop_loss", None)
+    assert fill["base_price"] == pytest.approx(8.585)
+    assert fill["price"] == pytest.approx(8.585 * 0.99)
+    assert fill["slippage"] == pytest.approx(50 * 0.08585)
+    assert fill["commission"] == 2.0
+    assert result.equity["slippage"][2] == fill["slippage"]
+
+
+def test_an_account_that_max_drawdown_ended():
+    result = stopped()
+    assert result.stopped_at == DAYS[2]
+    assert result.ruined_at is None
+    assert result.rebalances["date"].to_list() == [DAYS[0]]
+    assert result.n_skipped == 1  # bar 1; there was nothing to decide from bar 2 on
+    orders = result.orders.select("date", "symbol", "quantity", "status", "reasons")
+    assert orders.rows() == [
+        (DAYS[0], "A", 90.0, "filled", []),
+        (DAYS[0], "B", 10.0, "none", ["max_drawdown", "missing_bar"]),
+        (DAYS[2], "A", -90.0, "filled", ["max_drawdown"]),
+    ]
+    closing = result.orders.row(2, named=True)
+    assert (closing["equity"], closing["price"]) == (820.0, 8.0)
+    assert closing["weight_before"] == pytest.approx(720 / 820)
+    fill = result.fills.row(1, named=True)
+    assert (fill["order_id"], fill["date"]) == (2, DAYS[3])
+    assert (fill["reason"], fill["price"]) == ("max_drawdown", 8.0)
+    assert result.exit_reasons["exit_reason"].to_list() == ["max_drawdown"]
+    assert (
+        "  stopped at                          2024-01-04" in str(result).splitlines()
+    )
+    assert result.audit().n_fills == 2
+    assert stopped_like("metrics").stopped_at == DAYS[2]
+    assert tiny().stopped_at is None
+
+
+def stopped_like(keep: str) -> bl.BacktestResult:
+    return run(
+        {"A": [10, 10, 8, 8]}, HALF, exits=bl.Exits(max_drawdown=0.05), keep=keep
+    )
+
+
+@pytest.mark.parametrize("fill", ["next_open", "next_close", "same_close"])
+def test_bars_skipped_are_those_that_could_have_decided(fill):
+    # The short is ruined on bar 2, with same_close at the mark after the decision too.
+    result = run(
+        {"A": [10, 10, 30, 30, 30]},
+        {0: {"A": -1.0}},
+        limits=SHORTS,
+        execution=bl.Execution(fill=fill),
+    )
+    assert result.ruined_at == DAYS[2]
+    assert (result.n_rebalances, result.n_skipped) == (1, 1)
+
+
+def test_a_ruin_by_the_costs_of_a_decision_leaves_no_negative_count():
+    result = run(
+        {"A": [10, 10]},
+        {0: {"A": -0.5}},
+        execution=bl.Execution(fill="same_close"),
+        commission=bl.Commission(minimum=1500.0),
+        limits=SHORTS,
+    )
+    assert result.ruined_at == DAYS[0]
+    assert (result.n_rebalances, result.n_skipped) == (1, 0)
 
 
 # ---------------------------------------------------------------- start and end
@@ -1243,6 +1585,67 @@ NULL_CLOSE = market({"A": [10, 10, 10], "B": [10, 10, 10]}).with_columns(
 )
 WHOLE = bl.Execution(rounding="whole_target")
 HALVES = {0: {"A": 0.5, "B": 0.5}}
+HALF = {0: {"A": 0.5}}
+
+
+def ranged(prices: Mapping[Any, list[Any]], **columns: list[Any]) -> pl.DataFrame:
+    """Add high and low, a tenth of the close away, and columns in order of the rows."""
+    df = market(prices).with_columns(
+        high=pl.max_horizontal("open", "close") * 1.1,
+        low=pl.min_horizontal("open", "close") * 0.9,
+        volume=pl.lit(100.0),
+    )
+    return df.with_columns(pl.Series(name, values) for name, values in columns.items())
+
+
+def no_open(prices: Mapping[Any, list[Any]], bar: int, asset: str) -> pl.DataFrame:
+    """Take the open of one row away, so that orders for it wait."""
+    here = (pl.col("date") == DAYS[bar]) & (pl.col("symbol") == asset)
+    return ranged(prices).with_columns(open=pl.when(~here).then("open"))
+
+
+def actions(*rows: tuple[int, str | None, str, float | None]) -> pl.DataFrame:
+    named = [(DAYS[t], asset, kind, value) for t, asset, kind, value in rows]
+    schema = {
+        "date": pl.Date,
+        "symbol": pl.String,
+        "kind": pl.String,
+        "value": pl.Float64,
+    }
+    return pl.DataFrame(named, schema=schema, orient="row")
+
+
+def exit_by(**exits: Any) -> Any:
+    """Hold A, which falls, and B, which rises, each 5 % a bar."""
+    prices = {
+        "A": [10.0, 10.0, 9.5, 9.025, 8.57, 8.15],
+        "B": [10.0, 10.0, 10.5, 11.03, 11.58, 12.16],
+    }
+    df = market(prices).with_columns(
+        high=pl.col("close"), low=pl.col("close"), atr=pl.col("close") * 0.02
+    )
+    return lambda: run(df, {0: HALVES[0]}, exits=bl.Exits(**exits))
+
+
+def called() -> bl.BacktestResult:
+    """A is short and doubles; an order for it waits; B has no part in it."""
+    prices = {"A": [10, 10, 10, 16, 16], "B": [10] * 5}
+    return run(
+        no_open(prices, 3, "A"),
+        {0: {"A": -1.0}, 2: bl.partial({"A": -0.9})},
+        limits=bl.Limits(allow_short=True, max_gross=2.0, maintenance=0.4),
+    )
+
+
+def stopped() -> bl.BacktestResult:
+    """A falls by a fifth on bar 2, while an order for B waits."""
+    return run(
+        {"A": [10, 10, 8, 8, 8, 9], "B": [10, None, None, None, 10, 10]},
+        {0: {"A": 0.9, "B": 0.1}, 3: HALVES[0]},
+        exits=bl.Exits(max_drawdown=0.15),
+    )
+
+
 NOTICES: dict[str, tuple[Any, tuple[int, Any, Any]]] = {
     "price_outside_range": (lambda: run(OUTSIDE, {}), (2, DAYS[1], "A")),
     "null_close": (lambda: run(NULL_CLOSE, {}), (2, DAYS[1], "B")),
@@ -1311,6 +1714,129 @@ NOTICES: dict[str, tuple[Any, tuple[int, Any, Any]]] = {
         (1, None, None),
     ),
     "ruined": (lambda: result_of("ruined"), (1, DAYS[3], None)),
+    "blocked_after_exit": (
+        lambda: run(
+            ranged({"A": [10, 10, 10, 8, 8, 8]}),
+            {t: {"A": 0.5} for t in range(6)},
+            exits=bl.Exits(stop_loss=0.15),
+        ),
+        # Stopped on bar 3: no order on that bar and the bars after it.
+        (3, DAYS[3], "A"),
+    ),
+    "max_weight": (
+        lambda: run({"A": [10] * 3}, HALF, limits=bl.Limits(max_weight=0.3)),
+        (1, DAYS[0], "A"),
+    ),
+    "max_gross": (
+        lambda: run(
+            {"A": [10] * 3, "B": [10] * 3},
+            {1: {"A": 0.8, "B": 0.8}},
+            limits=bl.Limits(on_excess="scale"),
+        ),
+        (2, DAYS[1], "A"),
+    ),
+    "drift_band": (
+        lambda: run(
+            {"A": [10] * 4},
+            {0: {"A": 0.5}, 2: {"A": 0.51}},
+            limits=bl.Limits(drift_band=0.02),
+        ),
+        (1, DAYS[2], "A"),
+    ),
+    "max_turnover": (
+        lambda: run({"A": [10] * 3}, HALF, limits=bl.Limits(max_turnover=0.1)),
+        (1, DAYS[0], "A"),
+    ),
+    "no_volume": (
+        lambda: run(
+            ranged({"A": [10] * 4}, volume=[100.0, None, 100.0, 100.0]),
+            HALF,
+            slippage=bl.Slippage(volume_impact=0.1),
+        ),
+        (1, DAYS[0], "A"),
+    ),
+    "max_participation": (
+        lambda: run(
+            ranged({"A": [10] * 3}), HALF, limits=bl.Limits(max_participation=0.1)
+        ),
+        (1, DAYS[0], "A"),
+    ),
+    "rejected_at_submission": (
+        lambda: run(
+            ranged({"A": [10] * 3, "B": [10] * 3}),
+            HALVES,
+            commission=bl.Commission(bps=100),
+            execution=bl.Execution(
+                compat="backtrader", cash_rule="reject", sequence="asset_order"
+            ),
+        ),
+        (1, DAYS[0], "B"),
+    ),
+    "partial_cash": (
+        lambda: run(
+            {"A": [10, 15, 15], "B": [10] * 3},
+            HALVES,
+            execution=bl.Execution(cash_rule="partial"),
+        ),
+        (1, DAYS[0], "B"),
+    ),
+    "rejected_for_cash": (
+        lambda: run(
+            {"A": [10, 15, 15], "B": [10] * 3},
+            HALVES,
+            execution=bl.Execution(cash_rule="reject"),
+        ),
+        (1, DAYS[0], "B"),
+    ),
+    "cancelled_by_exit": (
+        lambda: run(
+            no_open({"A": [10, 10, 8, 8]}, 2, "A"),
+            {0: {"A": 0.5}, 1: {"A": 0.9}},
+            exits=bl.Exits(stop_loss=0.15),
+        ),
+        (1, DAYS[1], "A"),
+    ),
+    "cancelled_by_margin_call": (called, (1, DAYS[2], "A")),
+    "cancelled_by_max_drawdown": (stopped, (1, DAYS[0], "B")),
+    "cancelled_by_delisting": (
+        lambda: run(
+            {"A": [10] * 4, "B": [10, None, None, None]},
+            HALVES,
+            actions=actions((2, "B", "delisting", None)),
+        ),
+        (1, DAYS[0], "B"),
+    ),
+    "stop_loss": (exit_by(stop_loss=0.1), (1, DAYS[4], "A")),
+    "atr_stop": (exit_by(atr_stop=(2.0, "atr")), (1, DAYS[2], "A")),
+    "trailing_stop": (exit_by(trailing_stop=0.09), (1, DAYS[3], "A")),
+    "take_profit": (exit_by(take_profit=0.1), (1, DAYS[3], "B")),
+    "max_bars_held": (exit_by(max_bars_held=2), (2, DAYS[3], "A")),
+    "margin_call": (called, (1, DAYS[3], "A")),
+    "delisted": (
+        lambda: run(
+            {"A": [10] * 3, "B": [10, 10]},
+            HALVES,
+            actions=actions((2, "B", "delisting", -0.5)),
+        ),
+        (1, DAYS[2], "B"),
+    ),
+    "max_drawdown": (stopped, (1, DAYS[2], None)),
+    "null_range": (
+        lambda: run(
+            ranged({"A": [10] * 4}, low=[9.0, 9.0, None, None]),
+            HALF,
+            exits=bl.Exits(stop_loss=0.5),
+        ),
+        (2, DAYS[2], "A"),
+    ),
+    "no_atr": (
+        lambda: run(
+            ranged({"A": [10] * 3}, atr=[None, 1.0, 1.0]),
+            HALF,
+            exits=bl.Exits(atr_stop=(2.0, "atr")),
+        ),
+        (1, DAYS[1], "A"),
+    ),
 }
 
 
@@ -1325,7 +1851,9 @@ def test_each_kind_of_notice_is_counted_with_its_first_place(kind):
 
 
 def test_there_is_an_example_of_every_reason():
-    assert {*CODES, "cancelled_by_ruin"} <= set(NOTICES)
+    names = run_notices.NAMES
+    renamed = {names.get(code, code.name.lower()) for code in Reason}
+    assert renamed | {code.name.lower() for code in run_notices.EXITS} <= set(NOTICES)
 
 
 def test_a_plain_run_has_no_notices():
@@ -1450,9 +1978,11 @@ def test_print_stays_within_79_characters(kind):
 
 
 def test_messages_leave_room_for_large_counts():
-    for reason, message in run_notices.MESSAGES.items():
-        name = run_notices.NAMES.get(reason, reason.name.lower())
-        assert len(f"  1,234,567 x {message} ({name})") <= 79
+    names = run_notices.NAMES | run_notices.COUNTER_NAMES
+    for codes in (run_notices.MESSAGES, run_notices.EXITS, run_notices.COUNTED):
+        for code, message in codes.items():
+            name = names.get(code, code.name.lower())
+            assert len(f"  1,234,567 x {message} ({name})") <= 79
 
 
 def test_html_has_the_same_rows_as_print_and_is_escaped():

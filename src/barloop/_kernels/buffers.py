@@ -30,7 +30,7 @@ from barloop.typing import (
 )
 
 N_LOG_CODES = OrderField.REASONS + 1
-N_LOG_VALUES = OrderField.FILLED + 1
+N_LOG_VALUES = OrderField.PRICE + 1
 
 HELD = 0
 """Row of `Book.lists`: indices of the held assets, ascending."""
@@ -47,13 +47,34 @@ SCRATCH_ORDER = 1
 RANKS = 2
 LAST_SEEN = 3
 """Row of `Book.codes`, by asset: last bar that `LAST_CLOSE` takes into account."""
-N_CODES = 4
+EXIT_BAR = 4
+"""Row of `Book.codes`, by asset: bar of the last exit while it may block, else -1."""
+REFUSED_AT = 5
+"""Row of `Book.codes`, by asset: the complete decision up to which it is blocked."""
+USED_BAR = 6
+"""Row of `Book.codes`, by asset: the bar to which the row USED_VOLUME belongs."""
+N_CODES = 7
 
 WAITING_QUANTITY = len(AssetField)
 """Row of `Book.floats`: signed units still wanted, beside `WAITING`."""
 SCRATCH_QUANTITY = WAITING_QUANTITY + 1
 FINAL_QUANTITY = WAITING_QUANTITY + 2
-N_FLOATS = WAITING_QUANTITY + 3
+WAITING_WEIGHT = WAITING_QUANTITY + 3
+"""Row of `Book.floats`: limited weights beside `WAITING`, to be sized at the fill."""
+SCRATCH_WEIGHT = WAITING_QUANTITY + 4
+EXTREME = WAITING_QUANTITY + 5
+"""Row of `Book.floats`, by asset: what its trailing stop follows."""
+ATR = WAITING_QUANTITY + 6
+"""Row of `Book.floats`, by asset: `atr` when the position was opened, NaN if none."""
+USED_VOLUME = WAITING_QUANTITY + 7
+"""Row of `Book.floats`, by asset: units that orders filled on the bar USED_BAR."""
+N_FLOATS = WAITING_QUANTITY + 8
+
+CASH = 0
+"""Element of `Book.money`: currency."""
+PEAK = 1
+"""Element of `Book.money`: highest equity so far, moved by deposits."""
+N_MONEY = 2
 
 
 class Market(NamedTuple):
@@ -61,6 +82,61 @@ class Market(NamedTuple):
 
     open: FloatPanel  # currency per unit, NaN where there is none
     close: FloatPanel  # currency per unit, NaN where there is no bar
+
+
+class Costs(NamedTuple):
+    """What fills cost, each (n_bars, n_assets), or (1, n_assets) where constant.
+
+    Complete: where an asset has no bar the last value holds.
+    """
+
+    commission_rate: FloatPanel  # fraction of the slipped notional
+    per_share: FloatPanel  # currency per unit
+    per_order: FloatPanel  # currency per fill
+    minimum: FloatPanel  # currency per fill
+    maximum: FloatPanel  # currency per fill, infinite when there is none
+    slippage_rate: FloatPanel  # fraction of the base price: bps and half spread
+    volatility: FloatPanel  # fraction, of the square-root impact
+
+
+class OrderRules(NamedTuple):
+    """What every option of sizing, cash and costs needs beyond the lean loop."""
+
+    high: FloatPanel  # (n_bars, n_assets) currency per unit, NaN where null
+    low: FloatPanel  # (n_bars, n_assets) currency per unit, NaN where null
+    volume: FloatPanel  # (n_bars, n_assets) units, NaN where null
+    costs: Costs
+
+
+class ExitRules(NamedTuple):
+    """What exits, maintenance margin and maximum drawdown need."""
+
+    high: FloatPanel  # (n_bars, n_assets) currency per unit, NaN where null
+    low: FloatPanel  # (n_bars, n_assets) currency per unit, NaN where null
+    atr: FloatPanel  # (n_bars, n_assets) currency per unit, NaN where null
+
+
+class CarryRules(NamedTuple):
+    """Financing; corporate actions and deposits in the order in which they apply."""
+
+    borrow_rate: FloatPanel  # as `Costs`: fraction of the short value per bar
+    start: IntVector  # (n_bars + 1,) first action of each bar
+    kind: ByteVector  # (n_actions,) ActionKind codes
+    asset: IntVector  # (n_actions,) column of the panel, -1 for the account
+    value: FloatVector  # (n_actions,) ratio, currency per unit, return, currency
+
+
+class Extras(NamedTuple):
+    """What only some runs need, in groups; None where a group is not needed.
+
+    Numba drops a branch on ``group is not None`` when that argument is None, so one
+    source gives the lean loop and the others, and what is off is not in the machine
+    code.  Panels that are not needed are (1, 1) and are not read.
+    """
+
+    orders: OrderRules | None
+    exits: ExitRules | None
+    carry: CarryRules | None
 
 
 class Decisions(NamedTuple):
@@ -78,7 +154,7 @@ class Book(NamedTuple):
     floats: FloatBlock  # (N_FLOATS, n_assets), AssetField and the row names above
     lists: IndexBlock  # (N_LISTS, n_assets), see the row names above
     codes: IntBlock  # (N_CODES, n_assets), see the row names above
-    cash: FloatVector  # (1,) currency
+    money: FloatVector  # (N_MONEY,) currency: CASH, PEAK
     counters: IntVector  # (Counter,)
 
 
@@ -115,16 +191,16 @@ def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
     floats[AssetField.ENTRY_PRICE] = np.nan
     floats[AssetField.ENTRY_BAR] = -1.0
     codes = np.zeros((N_CODES, n_assets), dtype=np.int64)
-    codes[LAST_SEEN] = -1
+    codes[LAST_SEEN] = codes[EXIT_BAR] = codes[USED_BAR] = -1
     counters = np.zeros(len(Counter), dtype=np.int64)
     counters[Counter.BAR] = first_bar
     counters[Counter.ANSWER] = -1
-    counters[Counter.RUINED_AT] = -1
+    counters[Counter.RUINED_AT] = counters[Counter.STOPPED_AT] = -1
     return Book(
         floats,
         np.zeros((N_LISTS, n_assets), dtype=np.uint32),
         codes,
-        np.array([float(initial_cash)]),
+        np.full(N_MONEY, float(initial_cash)),
         counters,
     )
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from barloop._jit import kernel, subkernel
+from barloop._kernels.books import book, drop_all_waiting
 from barloop._kernels.buffers import (
+    CASH,
     HELD,
-    WAITING_ORDER,
     Book,
+    CarryRules,
     Decisions,
+    ExitRules,
     Log,
     Market,
+    OrderRules,
 )
-from barloop._kernels.fills import book, fill_orders
+from barloop._kernels.carry import run_carry
+from barloop._kernels.exits import run_exits
+from barloop._kernels.fills import fill_orders
+from barloop._kernels.margin import call_margin, stop_at_drawdown
 from barloop._kernels.sizing import decide
 from barloop.enums import (
     AssetField,
@@ -23,13 +30,13 @@ from barloop.enums import (
     FillReason,
     FillTiming,
     Option,
-    OrderField,
     Phase,
     Reason,
     SimStatus,
 )
 from barloop.typing import FloatBlock, FloatPanel, FloatVector
 
+NEXT_OPEN = float(FillTiming.NEXT_OPEN)
 SAME_CLOSE = float(FillTiming.SAME_CLOSE)
 
 
@@ -62,8 +69,8 @@ def mark(
         last_close[i] = price
         value += position[i] * price
         gross += abs(position[i] * price)
-    equity = state.cash[0] + value
-    bars[BarField.CASH, t] = state.cash[0]
+    equity = state.money[CASH] + value
+    bars[BarField.CASH, t] = state.money[CASH]
     bars[BarField.EQUITY, t] = equity
     bars[BarField.GROSS_EXPOSURE, t] = gross
     bars[BarField.N_POSITIONS, t] = n_held
@@ -77,13 +84,13 @@ def close_the_books(
     state: Book,
     log: Log,
     bars: FloatBlock,  # (BarField, n_bars)
+    orders: OrderRules | None,
+    exits: ExitRules | None,
+    carry: CarryRules | None,
 ) -> None:
     """End a ruined account: cancel what waits, close all at last closes, no cost."""
-    for k in range(state.counters[Counter.N_WAITING]):
-        order = state.codes[WAITING_ORDER, k]
-        if order >= 0:
-            log.codes[OrderField.REASONS, order] |= 1 << Reason.RUINED
-    state.counters[Counter.N_WAITING] = 0
+    why = Reason.RUINED
+    drop_all_waiting(why, state, log)
     free = 0.0
     no_order = np.int64(-1)
     now = np.uint32(t)
@@ -103,16 +110,38 @@ def close_the_books(
             no_order,
             reason,
             tracks,
+            options,
             state,
             log,
             bars,
+            orders,
+            exits,
+            carry,
         )
     state.counters[Counter.N_HELD] = 0
     state.counters[Counter.RUINED_AT] = t
-    bars[BarField.CASH, t] = state.cash[0]
-    bars[BarField.EQUITY, t] = state.cash[0]
+    bars[BarField.CASH, t] = state.money[CASH]
+    bars[BarField.EQUITY, t] = state.money[CASH]
     bars[BarField.GROSS_EXPOSURE, t] = 0.0
     bars[BarField.N_POSITIONS, t] = 0.0
+
+
+@subkernel
+def rows_needed(
+    t: int, state: Book, exits: ExitRules | None, carry: CarryRules | None
+) -> int:
+    """Return how many rows of the journal the fills and flows of a bar may take."""
+    n_held = state.counters[Counter.N_HELD]
+    n_waiting = state.counters[Counter.N_WAITING]
+    # A fill of each waiting order, then the end of each position.
+    rows = 2 * n_waiting + n_held
+    if exits is not None:
+        # Exits, margin calls.
+        rows += 2 * (n_held + n_waiting)
+    if carry is not None:
+        # Delistings, interest, borrowing and the actions of the bar.
+        rows += n_held + 2 + carry.start[t + 1] - carry.start[t]
+    return rows  # type: ignore[no-any-return]
 
 
 @kernel
@@ -124,6 +153,9 @@ def advance(
     state: Book,
     log: Log,
     bars: FloatBlock,  # (BarField, n_bars), written for each bar that runs
+    orders: OrderRules | None,  # None where not needed: see `Extras`
+    exits: ExitRules | None,
+    carry: CarryRules | None,
 ) -> int:
     """Run bars from where the state stands; return a SimStatus and stand there.
 
@@ -132,6 +164,7 @@ def advance(
     too small for the next step; call it again after answering or growing the log.
     """
     counters = state.counters
+    at_open = options[Option.FILL_TIMING] == NEXT_OPEN
     same_close = options[Option.FILL_TIMING] == SAME_CLOSE
     asks = options[Option.ASK_FOR_DECISIONS] != 0.0
     room = log.codes.shape[1]
@@ -139,27 +172,76 @@ def advance(
     while t < stop_bar:
         if counters[Counter.PHASE] != Phase.DECIDE:
             if room > 0:
-                # A fill of each waiting order, then the end of each position.
-                rows = 2 * counters[Counter.N_WAITING] + counters[Counter.N_HELD]
+                rows = rows_needed(t, state, exits, carry)
                 if counters[Counter.N_FILLS] + rows > room:
                     return SimStatus.LOG_FULL
-            if counters[Counter.PHASE] == Phase.FILL:
+            is_fill = counters[Counter.PHASE] == Phase.FILL
+            if is_fill:
                 bars[BarField.SCALE, t] = 1.0
-            if counters[Counter.N_WAITING] > 0:
-                fill_orders(t, market, options, state, log, bars)
-            equity = mark(t, market.close, state, bars)
+            close = market.close
+            exits_now = False
+            if exits is not None:
+                rows = counters[Counter.N_HELD] + counters[Counter.N_WAITING]
+                if room > 0 and counters[Counter.N_ORDERS] + rows > room:
+                    return SimStatus.LOG_FULL
+                exits_now = is_fill & (options[Option.HAS_EXITS] != 0.0)
+            if carry is not None:
+                if is_fill and counters[Counter.RUINED_AT] < 0:
+                    run_carry(t, close, options, state, log, bars, orders, exits, carry)
+            if exits is None:
+                if counters[Counter.N_WAITING] > 0:
+                    fill_orders(
+                        t, market, options, state, log, bars, orders, exits, carry
+                    )
+            else:
+                # Exits come after the fills at the open and before those at the close.
+                for step in range(2):
+                    if (step == 0) != at_open:
+                        if exits_now:
+                            run_exits(
+                                t,
+                                market,
+                                options,
+                                state,
+                                log,
+                                bars,
+                                orders,
+                                exits,
+                                carry,
+                            )
+                    elif counters[Counter.N_WAITING] > 0:
+                        fill_orders(
+                            t, market, options, state, log, bars, orders, exits, carry
+                        )
+            equity = mark(t, close, state, bars)
+            if exits is not None:
+                if is_fill and equity > 0.0:
+                    called = call_margin(
+                        t, close, options, state, log, bars, orders, exits, carry
+                    )
+                    if called:
+                        n_carried = counters[Counter.FORWARD_FILLED]
+                        equity = mark(t, close, state, bars)
+                        counters[Counter.FORWARD_FILLED] = n_carried
+                    stop_at_drawdown(t, equity, options, state, log)
             if equity <= 0.0 and counters[Counter.RUINED_AT] < 0:
-                close_the_books(t, options, state, log, bars)
-            if counters[Counter.PHASE] == Phase.REFILL:
+                close_the_books(t, options, state, log, bars, orders, exits, carry)
+            if not is_fill:
                 counters[Counter.PHASE] = Phase.FILL
                 t += 1
                 counters[Counter.BAR] = t
                 continue
             counters[Counter.PHASE] = Phase.DECIDE
 
+        close = market.close
         kind = decisions.kind[t]
+        stops = False
         if counters[Counter.RUINED_AT] >= 0:
             kind = 0  # Decision.NONE
+        if exits is not None:
+            if counters[Counter.STOPPED_AT] >= 0:
+                kind = 0
+                stops = counters[Counter.STOPPED_AT] == t
         row = t
         if asks and kind != Decision.NONE:
             kind = counters[Counter.ANSWER]
@@ -172,10 +254,22 @@ def advance(
                 rows = counters[Counter.N_HELD] + stop - first
                 if counters[Counter.N_ORDERS] + rows > room:
                     return SimStatus.LOG_FULL
-            close = market.close
-            decide(t, kind, first, stop, close, decisions, options, state, log, bars)
+            decide(
+                t,
+                kind,
+                first,
+                stop,
+                close,
+                decisions,
+                options,
+                state,
+                log,
+                bars,
+                orders,
+                exits,
+            )
         counters[Counter.ANSWER] = -1
-        if same_close and kind != Decision.NONE:
+        if same_close and (kind != Decision.NONE or stops):
             counters[Counter.PHASE] = Phase.REFILL
             continue
         counters[Counter.PHASE] = Phase.FILL

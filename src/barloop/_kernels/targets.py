@@ -21,6 +21,7 @@ def pack_decisions(
     weight: FloatVector,  # (n_rows,) NaN where null or absent
     is_rebalance: BoolVector,  # (n_bars,) other bars take no decision
     allow_short: bool,  # noqa: FBT001
+    max_weight: float,  # a larger weight counts as this much
     max_gross: float,
     kind_out: ByteVector,  # (n_bars,) Decision codes
     start_out: IntVector,  # (n_bars + 1,) first pair of each bar
@@ -47,7 +48,8 @@ def pack_decisions(
                 asset_out[n] = r - row_start[t] if dense else asset[r]
                 weight_out[n] = value
                 n += 1
-                gross += abs(value)
+                size = abs(value)
+                gross += size if size < max_weight else max_weight
                 if is_rebalance[t]:
                     if not abs(value) < float("inf"):
                         return WeightFault.NOT_FINITE, t, r

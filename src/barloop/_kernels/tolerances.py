@@ -20,3 +20,13 @@ NOTICEABLE = 1e-9
 """A factor nearer to 1 than this is rounding, not a reason; nearer to 0 it is 0."""
 INTEGER_TOLERANCE = 1e-6
 """A share count nearer to an integer than this is that integer."""
+TURNOVER_TOLERANCE = 1e-9
+"""Turnover may exceed its limit by this share: a whole switch adds up to 1 only so."""
+ZIPLINE_SNAP = 1e-4
+"""The same of zipline, for its profile."""
+CENT = 0.01
+"""What ml4t-backtest lets an order exceed cash by, currency; for its profiles."""
+VALUE_TIE = 1e-9
+"""Order values nearer than this share of equity are equal: ties go by asset."""
+ML4T_SMALLEST = 1e-8
+"""Units: ml4t-backtest sends no order of so few."""

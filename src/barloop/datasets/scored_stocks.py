@@ -1,28 +1,17 @@
-"""Seeded panels and the loader of the bundled sample.
-
-Nothing here is downloaded: `us_equities` reads a small file that ships with the
-library, `top25` and `simulate_bars` are computed.
-"""
+"""The cross-section of the *top 25 by score* example."""
 
 from __future__ import annotations
 
 import math
 from datetime import date
-from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from barloop.errors import ConfigError, suggestion
+from barloop.datasets.long_frames import long_frame, weekdays
 from barloop.typing import FloatPanel, FloatVector
-
-_SAMPLE = "us_equities_sample.parquet"
-_SAMPLE_FOLDERS = (
-    Path(__file__).parent / "_data",  # in a wheel
-    Path(__file__).parents[2] / "data",  # in a checkout
-)
 
 _N_ASSETS = 500
 _N_BARS = 252
@@ -34,11 +23,6 @@ _N_STRESSED = 13
 _OVERNIGHT_VARIANCE = 0.35  # share of the variance of a session between close and open
 _TOP25_SEED = 20_240_125
 
-_MINUTES_PER_SESSION = 390
-_CHUNK_VALUES = 1 << 18  # values per step of `simulate_bars`, so that it stays in cache
-
-Frequency = Literal["1d", "1m"]
-
 
 class Top25(NamedTuple):
     """What `top25` returns: ``bars, context = top25()``."""
@@ -48,74 +32,6 @@ class Top25(NamedTuple):
 
     context: pl.DataFrame
     """One row per timestamp."""
-
-
-def us_equities() -> pl.DataFrame:
-    """Load daily bars of five US stocks, 2000-03-01 to 2013-03-01.
-
-    Returns
-    -------
-    DataFrame with ``date``, ``symbol``, ``open``, ``high``, ``low``, ``close``, \
-``volume``, ``adj_close``
-        12,154 rows sorted by ``date`` and ``symbol``, no nulls.  Prices in USD as
-        traded, ``volume`` in shares as traded (Int64), ``adj_close`` adjusted for
-        splits and dividends, those after the sample included.
-
-    Raises
-    ------
-    FileNotFoundError
-        When the file is neither beside the package nor in the checkout.
-
-    Notes
-    -----
-    AAPL, IBM and MSFT run through all of the sample; GOOG is listed on 2004-08-19 and
-    FB on 2012-05-18.  Prices are raw: three splits of two for one show up as halved
-    prices (AAPL on 2000-06-21 and 2005-02-28, MSFT on 2003-02-18).  To trade without
-    them, multiply open, high, low and close by ``adj_close / close``.
-
-    The five names are known to have survived: results on them say nothing about a
-    strategy.  Origin: Quandl WIKI, public domain; ``data/README.md`` has the details.
-
-    Examples
-    --------
-    >>> from barloop.datasets import us_equities
-    >>> us_equities().shape
-    (12154, 8)
-    """
-    for folder in _SAMPLE_FOLDERS:
-        if (folder / _SAMPLE).is_file():
-            return pl.read_parquet(folder / _SAMPLE)
-    places = " or ".join(str(folder) for folder in _SAMPLE_FOLDERS)
-    msg = (
-        f"{_SAMPLE} is not in {places}.\n"
-        "Hint: reinstall barloop, or rebuild the file with "
-        "data/make_us_equities_sample.py in a checkout."
-    )
-    raise FileNotFoundError(msg)
-
-
-def adjusted(bars: pl.DataFrame) -> pl.DataFrame:
-    """Scale raw prices by ``adj_close / close``, so that splits and dividends vanish.
-
-    Parameters
-    ----------
-    bars : DataFrame with ``close``, ``adj_close``
-        And any of ``open``, ``high``, ``low``, ``volume``.
-
-    Returns
-    -------
-    DataFrame
-        Without ``adj_close``: prices times the factor, volume divided by it, so that
-        price times volume stays; null and NaN stay null and NaN.
-    """
-    factor = pl.col("adj_close") / pl.col("close")
-    prices = [name for name in ("open", "high", "low") if name in bars.columns]
-    volume = [name for name in ("volume",) if name in bars.columns]
-    return bars.with_columns(
-        *(pl.col(name) * factor for name in prices),
-        *(pl.col(name) / factor for name in volume),
-        pl.col("adj_close").alias("close"),
-    ).drop("adj_close")
 
 
 def top25() -> Top25:
@@ -207,8 +123,8 @@ def top25() -> Top25:
     atr = _average_true_range(high, low, close)[sample]
     atr[:_ATR_BARS, 12::25] = np.nan
 
-    timestamp = _weekdays(date(2024, 1, 2), _N_BARS)
-    bars = _long_frame(
+    timestamp = weekdays(date(2024, 1, 2), _N_BARS)
+    bars = long_frame(
         timestamp,
         [f"STOCK{i:03d}" for i in range(_N_ASSETS)],
         {
@@ -222,119 +138,6 @@ def top25() -> Top25:
         },
     ).with_columns(pl.col("atr").fill_nan(None))
     return Top25(bars, pl.DataFrame({"timestamp": timestamp, "vix": vix}))
-
-
-def simulate_bars(
-    n_assets: int,
-    n_bars: int,
-    *,
-    seed: int,
-    frequency: Frequency = "1d",
-    start: date = date(2000, 1, 3),
-    volatility: float = 0.25,
-) -> pl.DataFrame:
-    """Simulate independent random walks as a complete long frame, for benchmarks.
-
-    Parameters
-    ----------
-    n_assets : int
-        Number of assets, named ``A0``, ``A1``, ... with zeros in front as needed, so
-        that the order of the names is the order of the numbers.
-    n_bars : int
-        Number of bars of each asset.
-    seed : int
-        Same seed, same frame, as long as the version of numpy is the same.
-    frequency : {"1d", "1m"}, default "1d"
-        One bar per weekday, or 390 minutes per weekday, the first ending at 09:31.
-    start : date, default 2000-01-03
-        First day; the next weekday if it is on a weekend.
-    volatility : float, default 0.25
-        Annual volatility of each asset.  A quarter of the variance of a bar lies
-        between the close before and its open.
-
-    Returns
-    -------
-    DataFrame with ``timestamp``, ``asset``, ``open``, ``high``, ``low``, ``close``, \
-``volume``
-        ``n_bars * n_assets`` rows sorted by ``timestamp`` (Date, or Datetime in
-        microseconds) and ``asset`` (String).  Prices are positive and not rounded;
-        ``volume`` holds whole numbers.  All five are Float64 without nulls.
-
-    Raises
-    ------
-    ConfigError
-        When a number is out of range or the frequency is unknown.
-
-    Notes
-    -----
-    A smaller `n_bars` gives the first rows of the larger frame.
-
-    Examples
-    --------
-    >>> from barloop.datasets import simulate_bars
-    >>> simulate_bars(3, 2, seed=0)["asset"].to_list()
-    ['A0', 'A1', 'A2', 'A0', 'A1', 'A2']
-    """
-    if n_assets < 1 or n_bars < 1:
-        msg = f"n_assets and n_bars must be at least 1, got {n_assets} and {n_bars}."
-        raise ConfigError(msg)
-    known = get_args(Frequency)
-    if frequency not in known:
-        msg = (
-            f"frequency must be one of {', '.join(map(repr, known))}, "
-            f"got {frequency!r}.{suggestion(str(frequency), known)}"
-        )
-        raise ConfigError(msg)
-    bars_per_session = _MINUTES_PER_SESSION if frequency == "1m" else 1
-    bars_per_year = 252 * bars_per_session
-    deviation = volatility / math.sqrt(bars_per_year)
-    # Draws are clipped at 8 deviations, and a bar may not lose all of its value.
-    if not 0.0 <= deviation < 0.1:
-        limit = 0.1 * math.sqrt(bars_per_year)
-        msg = f"volatility must be between 0 and {limit:.4g}, got {volatility!r}."
-        raise ConfigError(msg)
-
-    open_, high, low, close, volume = (np.empty((n_bars, n_assets)) for _ in range(5))
-    gauss_seed, uniform_seed = np.random.SeedSequence(seed).spawn(2)
-    gauss = np.random.default_rng(gauss_seed)
-    uniform = np.random.default_rng(uniform_seed)
-    last_close = 20.0 + 180.0 * uniform.random(n_assets)
-    typical_volume = (1e5 + 5e6 * uniform.random(n_assets) ** 2) / bars_per_session
-    step = max(1, _CHUNK_VALUES // n_assets)
-    for first in range(0, n_bars, step):
-        rows = slice(first, min(first + step, n_bars))
-        n_rows = rows.stop - rows.start
-        # One draw per bar for all of its columns, so that the rows of a shorter frame
-        # do not depend on how many follow.
-        moves = gauss.standard_normal((n_rows, 2, n_assets))
-        np.clip(moves, -8.0, 8.0, out=moves)
-        reach = uniform.random((n_rows, 2, n_assets))
-        gap = moves[:, 0] * (0.5 * deviation)
-        gap += 1.0
-        move = moves[:, 1] * (math.sqrt(0.75) * deviation)
-        move += 1.0
-        np.multiply(gap, move, out=close[rows])
-        close[first] *= last_close
-        np.multiply.accumulate(close[rows], axis=0, out=close[rows])
-        last_close = close[rows.stop - 1]
-        np.divide(close[rows], move, out=open_[rows])
-        np.maximum(open_[rows], close[rows], out=high[rows])
-        np.minimum(open_[rows], close[rows], out=low[rows])
-        np.multiply(typical_volume, reach[:, 0] + reach[:, 1], out=volume[rows])
-        reach *= 0.8 * deviation
-        high[rows] *= 1.0 + reach[:, 0]
-        low[rows] *= 1.0 - reach[:, 1]
-    np.ceil(volume, out=volume)
-
-    timestamp = _weekdays(start, -(-n_bars // bars_per_session))
-    if frequency == "1m":
-        timestamp = _minutes(timestamp, n_bars)
-    width = len(str(n_assets - 1))
-    return _long_frame(
-        timestamp,
-        [f"A{i:0{width}d}" for i in range(n_assets)],
-        {"open": open_, "high": high, "low": low, "close": close, "volume": volume},
-    )
 
 
 class _Draws:
@@ -431,31 +234,3 @@ def _average_true_range(
     atr = np.full_like(close, np.nan)
     atr[_ATR_BARS:] = np.round(total / _ATR_BARS, 4)
     return atr
-
-
-def _weekdays(start: date, n_days: int) -> pl.Series:
-    """Return `n_days` dates from Monday to Friday, from `start` on."""
-    first = np.array([start], dtype="datetime64[D]")
-    days = np.busday_offset(first, np.arange(n_days), roll="forward")
-    return pl.Series("timestamp", days).cast(pl.Date)
-
-
-def _minutes(days: pl.Series, n_bars: int) -> pl.Series:
-    """Return the ends of the minutes of each session, 09:31 to 16:00."""
-    midnight = days.cast(pl.Datetime("us")).to_physical().to_numpy()
-    minute = np.arange(1, _MINUTES_PER_SESSION + 1) + (9 * 60 + 30)
-    ends = (midnight[:, None] + minute * 60_000_000).ravel()[:n_bars]
-    return pl.Series("timestamp", ends).cast(pl.Datetime("us"))
-
-
-def _long_frame(
-    timestamp: pl.Series, assets: list[str], columns: dict[str, FloatPanel]
-) -> pl.DataFrame:
-    """Return panels of shape (n_bars, n_assets) as rows sorted by bar, then asset."""
-    n_bars, n_assets = timestamp.len(), len(assets)
-    key = timestamp.to_physical().to_numpy()
-    rows = pl.Series("timestamp", np.repeat(key, n_assets)).cast(timestamp.dtype)
-    names = pl.Series("asset", assets, dtype=pl.String)
-    number = np.tile(np.arange(n_assets, dtype=np.uint32), n_bars)
-    values = [pl.Series(name, panel.reshape(-1)) for name, panel in columns.items()]
-    return pl.DataFrame([rows, names.gather(pl.Series(number)), *values])

@@ -10,6 +10,8 @@ from hypothesis import assume
 from oracle import Flow, OracleResult
 from strategies import World
 
+CARRIED = ("interest", "borrow_cost", "dividend")
+
 
 class Comparison:
     """Compares a result with the oracle's, with tolerances of the account's size."""
@@ -29,6 +31,7 @@ class Comparison:
         self.check_orders(result.orders, expected)
         self.check_next_orders(result.next_orders, expected)
         self.check_rebalances(result.rebalances, expected)
+        self.check_counters(result.notices, expected)
         ruined_at = expected.ruined_at
         timestamps = self.world.timestamps
         assert result.ruined_at == (
@@ -67,7 +70,28 @@ class Comparison:
             self.same_money(row["commission"], sum(f.commission for f in fills))
             self.same_money(row["slippage"], sum(map(slippage_of, fills)))
             assert row["n_positions"] == len(values)
+            self.check_return(row, k, expected)
         self.same_money(result.final_equity, expected.equity[-1])
+
+    def check_return(self, row: dict[str, Any], k: int, expected: OracleResult) -> None:
+        t = self.start + k
+        carried = [f.amount for f in expected.flows if f.t == t and f.kind in CARRIED]
+        deposits = expected.deposits(t)
+        self.same_money(row["carry"], sum(carried))
+        self.same_money(row["deposits"], deposits)
+        before = expected.equity[k - 1] if k else self.world.options.initial_cash
+        started = before + deposits
+        if started > 1e-3 * self.world.options.initial_cash:
+            wanted = expected.equity[k] / started - 1
+            assert abs(row["return"] - wanted) <= 1e-6 * max(1.0, abs(wanted))
+
+    def check_counters(self, notices: pl.DataFrame, expected: OracleResult) -> None:
+        counted = dict(notices.select("notice", "count").iter_rows())
+        assert counted.get("null_range", 0) == expected.null_ranges
+        assert counted.get("no_atr", 0) == expected.no_atr
+        first = dict(notices.select("notice", "first_timestamp").iter_rows())
+        stopped, at = first.get("max_drawdown"), expected.stopped_at
+        assert stopped == (None if at is None else self.world.timestamps[at])
 
     def check_positions(self, frame: pl.DataFrame, expected: OracleResult) -> None:
         wanted = {

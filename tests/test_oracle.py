@@ -306,6 +306,10 @@ def small_world(bars: Bars, decisions: dict[int, Any], **options: Any) -> World:
 @examples(60)
 @given(world=worlds(partial=False), data=st.data())
 def test_engine_equals_oracle_for_each_columnar_form(world, data):
+    check_columnar(world, data)
+
+
+def check_columnar(world: World, data: Any) -> None:
     form = data.draw(st.sampled_from(["frame", "column", "expression"]), label="form")
     world = world if form == "frame" else world.columnar()
     forms = {
@@ -422,3 +426,9 @@ def test_engine_equals_oracle_with_carry(world):
 @given(world=full_worlds(min_bars=4), data=st.data())
 def test_engine_equals_oracle_with_every_option_between_start_and_end(world, data):
     check_between(world, data)
+
+
+@examples(60)
+@given(world=full_worlds(partial=False), data=st.data())
+def test_engine_equals_oracle_with_every_option_for_each_columnar_form(world, data):
+    check_columnar(world, data)

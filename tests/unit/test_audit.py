@@ -102,7 +102,13 @@ EVENTS = (
     *((25, asset, "delisting", -0.4) for asset in "BCE"),
     (45, "A", "delisting", None),
 )
-EXITS = bl.Exits(stop_loss=0.04, take_profit=0.1, trailing_stop=0.05, max_bars_held=9)
+EXITS = bl.Exits(
+    stop_loss=0.03,
+    take_profit=0.06,
+    trailing_stop=0.05,
+    max_bars_held=9,
+    reentry="allowed",
+)
 FINANCING = {
     "financing": bl.Financing(cash_rate=0.02, debit_rate=0.07, borrow_rate=0.04),
     "bars_per_year": 365,

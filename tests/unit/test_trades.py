@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -602,23 +606,31 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 @given(world=full_worlds())
 def test_trades_equal_a_slow_matching(world):
     result = world.run()
-    moved = (result.fills["quantity"] * result.fills["price"]).abs().sum()
     for method in ("average", "fifo"):
-        wanted = sorted(Matching(result, method).rows, key=key_of)
-        found = result.round_trips(method=method).rename(
-            {"entry_timestamp": "entry", "exit_timestamp": "exit"}
-        )
-        rows = sorted(found.iter_rows(named=True), key=key_of)
-        assert len(rows) == len(wanted)
-        for row, slow in zip(rows, wanted, strict=True):
-            for name, value in slow.items():
-                if isinstance(value, float) and not isinstance(value, bool):
-                    money = moved if name in ("pnl", "commission") else 1.0
-                    assert row[name] == pytest.approx(
-                        value, rel=1e-9, abs=1e-11 * money
-                    ), (method, name, row, slow)
-                else:
-                    assert row[name] == value, (method, name, row, slow)
+        assert_equals_slow(result, method)
+
+
+def assert_equals_slow(result: bl.BacktestResult, method: Any) -> None:
+    """Raise unless trades equal those of the slow matching, in any order."""
+    moved = (result.fills["quantity"] * result.fills["price"]).abs().sum()
+    found = result.round_trips(method=method).rename(
+        {"entry_timestamp": "entry", "exit_timestamp": "exit"}
+    )
+    rows = sorted(found.iter_rows(named=True), key=key_of)
+    wanted = sorted(Matching(result, method).rows, key=key_of)
+    assert len(rows) == len(wanted)
+    for row, slow in zip(rows, wanted, strict=True):
+        for name, value in slow.items():
+            if isinstance(value, float):
+                money = moved if name in ("pnl", "commission") else 1.0
+                assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-11 * money), (
+                    method,
+                    name,
+                    row,
+                    slow,
+                )
+            else:
+                assert row[name] == value, (method, name, row, slow)
 
 
 # -------------------------------------------------------------------------------- laws
@@ -678,3 +690,74 @@ def test_exit_reasons_are_those_of_the_closed_trades(world):
         assert row["n_trades"] == own.height
         wanted = wins / moved.height if moved.height else None
         assert row["hit_rate"] == pytest.approx(wanted)
+
+
+# ------------------------------------------------------------------------- the kernel
+
+SPECIALISATIONS = """
+import polars as pl
+import barloop as bl
+from barloop._kernels import round_trips
+
+bars = bl.datasets.simulate_bars(6, 40, seed=1).with_columns(w=pl.lit(0.15))
+frames = [
+    bars,
+    bars.drop("high", "low", "volume"),
+    bars.filter(pl.int_range(pl.len()) % 7 != 0),
+    bars.sample(fraction=1.0, shuffle=True, seed=2),
+]
+for frame in frames:
+    for exits in (bl.Exits(), bl.Exits(max_bars_held=3)):
+        for keep in ({}, {"end": bars["timestamp"][200]}):
+            result = bl.run_backtest(frame, "w", exits=exits, **keep)
+            for method in ("average", "fifo"):
+                assert result.round_trips(method=method).height > 5
+print(len(round_trips.match_fills.nopython_signatures))
+for name in ("meet", "meet_range", "part_lot"):
+    print(len(getattr(round_trips, name).nopython_signatures))
+"""
+
+
+def test_the_matching_has_one_specialisation():
+    made = subprocess.run(
+        [sys.executable, "-c", SPECIALISATIONS],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "0"},
+    )
+    assert made.returncode == 0, made.stderr[-2000:]
+    loop, *parts = map(int, made.stdout.split())
+    assert loop == 1
+    assert max(parts) <= 1
+
+
+def test_many_lots_are_matched_as_by_hand():
+    # Bought on every bar and sold in parts: 400 bars, a dozen assets.
+    rng = np.random.default_rng(4)
+    n_bars, names = 400, [f"A{i}" for i in range(12)]
+    days = [dt.date(2020, 1, 1) + dt.timedelta(days=t) for t in range(n_bars)]
+    close = 20 * np.exp(np.cumsum(rng.normal(0, 0.02, (n_bars, 12)), axis=0))
+    spread = 1 + 0.02 * rng.random((n_bars, 12))
+    df = pl.DataFrame(
+        {
+            "timestamp": pl.Series(days).gather(np.repeat(np.arange(n_bars), 12)),
+            "asset": names * n_bars,
+            "open": (close * (1 + rng.normal(0, 0.01, (n_bars, 12)))).ravel(),
+            "close": close.ravel(),
+            "w": rng.uniform(-0.02, 0.06, n_bars * 12),
+        }
+    ).with_columns(
+        high=pl.max_horizontal("open", "close") * pl.Series(spread.ravel()),
+        low=pl.min_horizontal("open", "close") / pl.Series(spread.ravel()),
+    )
+    result = bl.run_backtest(
+        df,
+        "w",
+        limits=bl.Limits(allow_short=True, max_gross=2.0, drift_band=0.01),
+        commission=bl.Commission(bps=5, minimum=1.0),
+        slippage=bl.Slippage(bps=5),
+    )
+    assert result.round_trips(method="fifo").height > 2 * result.trades.height > 400
+    for method in ("average", "fifo"):
+        assert_equals_slow(result, method)

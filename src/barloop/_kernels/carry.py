@@ -219,23 +219,28 @@ def split(
         has_price = True
     if exits is not None:
         has_price = True
+    before_split = state.floats[AssetField.POSITION, i]
+    if before_split != 0.0:
+        reason = FillReason.SPLIT
+        amount = 0.0
+        units = before_split * ratio - before_split
+        flow(
+            t, i, units, amount, reason, options, state, log, bars, orders, exits, carry
+        )
     for k in range(state.counters[Counter.N_WAITING]):
         if state.lists[WAITING, k] == i:
-            state.floats[WAITING_QUANTITY, k] *= ratio
+            if state.floats[WAITING_QUANTITY, k] == -before_split:
+                # An order that closes does so to the last unit, without dust.
+                position = state.floats[AssetField.POSITION, i]
+                state.floats[WAITING_QUANTITY, k] = -position
+            else:
+                state.floats[WAITING_QUANTITY, k] *= ratio
             order = state.codes[WAITING_ORDER, k]
             if order >= 0:
                 log.values[OrderField.QUANTITY, order] *= ratio
                 log.values[OrderField.FILLED, order] *= ratio
                 if has_price:
                     log.values[OrderField.PRICE, order] /= ratio
-    units = state.floats[AssetField.POSITION, i]
-    if units != 0.0:
-        reason = FillReason.SPLIT
-        amount = 0.0
-        units = units * ratio - units
-        flow(
-            t, i, units, amount, reason, options, state, log, bars, orders, exits, carry
-        )
 
 
 @subkernel

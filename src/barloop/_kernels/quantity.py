@@ -101,14 +101,11 @@ def net_of_costs(
         unit = paid * (1.0 - rate) - share
         units = wanted / unit if unit > 0.0 else most
         return -(units if units < most else most)
-    low, high = 0.0, wanted / price
-    for _ in range(HALVINGS):
-        if high >= most or bring_in(t, i, high, price, options, orders) >= wanted:
-            break
-        high *= 2.0
-    high = high if high < most else most
+    # Impact makes what a sale brings in rise to a peak and fall: look on its near side.
+    high = most_that_sells(t, i, wanted, most, price, options, orders)
     if not bring_in(t, i, high, price, options, orders) >= wanted:
-        return -high
+        return -most if most < math.inf else -high
+    low = 0.0
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         if bring_in(t, i, middle, price, options, orders) >= wanted:
@@ -116,6 +113,44 @@ def net_of_costs(
         else:
             low = middle
     return -high
+
+
+@subkernel
+def most_that_sells(
+    t: Index,
+    i: Index,
+    wanted: float,  # currency
+    most: float,  # units, infinite when there is no bound
+    price: float,  # currency per unit, before slippage
+    options: FloatVector,
+    orders: OrderRules,
+) -> float:
+    """Return units that bring in `wanted`, or else those that bring in the most."""
+    low, high = 0.0, wanted / price
+    high = high if high < most else most
+    for _ in range(HALVINGS):
+        if bring_in(t, i, high, price, options, orders) >= wanted or high >= most:
+            break
+        further = 2.0 * high if 2.0 * high < most else most
+        gained = bring_in(t, i, further, price, options, orders)
+        if gained <= bring_in(t, i, high, price, options, orders):
+            high = further
+            break
+        low = high
+        high = further
+    if bring_in(t, i, high, price, options, orders) >= wanted:
+        return high
+    for _ in range(HALVINGS):
+        left = low + (high - low) / 3.0
+        right = high - (high - low) / 3.0
+        gained = bring_in(t, i, right, price, options, orders)
+        if gained >= wanted:
+            return right
+        if bring_in(t, i, left, price, options, orders) >= gained:
+            high = right
+        else:
+            low = left
+    return high
 
 
 @subkernel

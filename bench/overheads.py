@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 import barloop as bl
 import workloads as w
+from barloop.engine import prepare
 from contenders import run_barloop, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import polars as pl
 
 BENCH = Path(__file__).parent
 CALLBACK_NAMES = 25
@@ -113,6 +113,58 @@ def callbacks(df: pl.DataFrame, repeat: int) -> list[Measure]:
             "us per bar",
             w.BUDGET_CALLBACK_US,
             "" if name == "idle" else trading,
+        )
+        for name in what
+    ]
+
+
+def rules(repeat: int) -> list[Measure]:
+    """Time the loop of W2 with groups of rules on, beside the lean loop in turn."""
+    workload = w.WORKLOADS["W2"]
+    shape = (workload.n_bars, workload.n_assets)
+    rng = np.random.default_rng(w.SEED)
+    rank = rng.random(shape).argsort(axis=1).argsort(axis=1)
+    weight = np.where(rank < CALLBACK_NAMES, 1.0 / CALLBACK_NAMES, 0.0)
+    bars = bl.datasets.simulate_bars(shape[1], shape[0], seed=w.SEED)
+    bars = bars.with_columns(weight=pl.Series(weight.ravel()))
+    panel = bl.Panel.from_frame(bars)
+    fields = settings(workload)
+    # So wide that nothing is stopped: both do the same trades.
+    stops = bl.Exits(stop_loss=0.9, trailing_stop=0.9, reentry="allowed")
+    interest = {"financing": bl.Financing(cash_rate=0.01), "bars_per_year": 252.0}
+    changes: dict[str, dict[str, Any]] = {
+        "lean": {},
+        "stops": {"exits": stops},
+        "costs": {"limits": bl.Limits(max_weight=0.5, drift_band=1e-9)},
+        "carry": interest,
+    }
+    runs = {
+        name: prepare(panel, "weight", config=bl.BacktestConfig(**{**fields, **more}))
+        for name, more in changes.items()
+    }
+
+    def run(simulation: Any) -> Callable[[], None]:
+        def call() -> None:
+            simulation.reset(keep_log=True)
+            simulation.run()
+
+        call()  # warm
+        return call
+
+    best = _best_in_turn({name: run(one) for name, one in runs.items()}, 3 * repeat)
+    what = {
+        "stops": "stop-loss and trailing stop on",
+        "costs": "rules of sizing and costs on",
+        "carry": "interest on",
+    }
+    return [
+        Measure(
+            f"rules-{name}",
+            f"loop of W2 with {what[name]}",
+            best[name] / best["lean"],
+            "x the lean loop",
+            w.BUDGET_STOPS_RATIO if name == "stops" else None,
+            f"lean loop in the same turn: {best['lean'] * 1e3:.2f} ms",
         )
         for name in what
     ]

@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
                 _add(report, overheads.memory(df, name))
         del df, lined_up
     if not options.no_overheads:
+        _add(report, overheads.rules(options.repeat))
         _add(report, overheads.start_up(options.repeat))
     report["machine"]["load_average"].append(round(os.getloadavg()[0], 2))
 

@@ -117,6 +117,7 @@ WORKLOADS = {
 
 # Budgets of what is not an end-to-end run of a workload: number and unit.
 BUDGET_SHUFFLED_W2_S = 0.120
+BUDGET_STOPS_RATIO = 1.5
 BUDGET_CALLBACK_US = 12.0
 BUDGET_IMPORT_S = 0.35
 BUDGET_FIRST_RESULT_WARM_S = 0.9

@@ -149,6 +149,8 @@ def exit_of(book: Book, i: int) -> tuple[float, str] | None:
     o, entry = book.options, book.entry[i]
     side = 1 if book.position[i] > 0 else -1
     opens, high, low = prices_of(book, i)
+    if o.uses_range:
+        count_null_range(book, i)
     if (
         o.max_bars_held is not None
         and book.t - entry.t >= o.max_bars_held
@@ -157,7 +159,6 @@ def exit_of(book: Book, i: int) -> tuple[float, str] | None:
         return opens, "max_bars_held"
     if not o.uses_range:
         return None
-    count_null_range(book, i)
     stop, reason = nearest_stop(book, entry, side)
     target = math.inf
     if o.take_profit is not None:

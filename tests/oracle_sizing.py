@@ -217,8 +217,13 @@ def quantity_with_costs(book: Book, order: Order, equity: float) -> float:
         most = position
     units = smallest_sale(terms, price, -value, most)
     if units is None:
-        book.undecided("no quantity sells for that much")
-        return 0.0
+        if most < math.inf:
+            return -most
+        # The top is flat: nobody finds it to the last digit.
+        book.undecided("which quantity sells for the most?")
+        return -best_sale(terms, price)
+    if units < most and slope_of_sale(terms, price, units) < 1e-3 * price:
+        book.undecided("how much more does another unit bring?")
     return -units
 
 
@@ -239,10 +244,20 @@ def largest_purchase(book: Book, terms: Terms, price: float, value: float) -> fl
     return low
 
 
+def proceeds(terms: Terms, price: float, units: float) -> float:
+    return -terms.outlay(price, -units)
+
+
+def slope_of_sale(terms: Terms, price: float, units: float) -> float:
+    step = 1e-6 * units
+    more, less = (proceeds(terms, price, units + s) for s in (step, -step))
+    return (more - less) / (2 * step)
+
+
 def smallest_sale(
     terms: Terms, price: float, wanted: float, most: float
 ) -> float | None:
-    """Return the smallest quantity that sells for `wanted` after costs, or `most`.
+    """Return the smallest quantity that sells for `wanted` after costs, at most `most`.
 
     No unit brings more than `price`, so that a step of what is missing over the price
     never goes too far: the steps reach the smallest solution from below.
@@ -251,13 +266,28 @@ def smallest_sale(
     for _ in range(20_000):
         if units >= most:
             return most
-        missing = wanted + terms.outlay(price, -units)
+        missing = wanted - proceeds(terms, price, units)
         if missing <= 1e-15 * wanted:
             return units
         units += missing / price
         if units > 1e6 * wanted / price:
             break
-    return most if most < math.inf else None
+    return None
+
+
+def best_sale(terms: Terms, price: float) -> float:
+    """Return the quantity that sells for the most, 0 when each costs more."""
+    high = 1e-3
+    while proceeds(terms, price, 2 * high) > proceeds(terms, price, high):
+        high *= 2
+    low, high = 0.0, 2 * high
+    for _ in range(2 * HALVINGS):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        if proceeds(terms, price, left) < proceeds(terms, price, right):
+            low = left
+        else:
+            high = right
+    return low if proceeds(terms, price, low) > 0 else 0.0
 
 
 def post_cost_equity(

@@ -42,22 +42,16 @@ def quotes(*assets: Iterable[Any]) -> dict[tuple[int, int], dict[str, Any]]:
     return bars
 
 
-def play(
+def world_of(
     bars: dict[tuple[int, int], dict[str, Any]],
     decisions: dict[int, Any],
     *,
     actions: Sequence[Action] = (),
-    edges: bool = False,
     **options: Any,
-) -> OracleResult:
-    """Run the oracle, compare the engine with it, and return what the oracle says.
-
-    With `edges` a threshold may be met exactly: the numbers are exact in binary.
-    """
+) -> World:
     columns = {name for row in bars.values() for name in row} - {"open", "close"}
-    n_bars = 1 + max(t for t, _ in bars)
-    world = World(
-        n_bars=n_bars,
+    return World(
+        n_bars=1 + max(t for t, _ in bars),
         assets=("A", "B", "C", "D")[: 1 + max(i for _, i in bars)],
         rows=bars,
         decisions={
@@ -69,6 +63,20 @@ def play(
         columns=tuple(sorted(columns)),
         actions=tuple(actions),
     )
+
+
+def play(
+    bars: dict[tuple[int, int], dict[str, Any]],
+    decisions: dict[int, Any],
+    *,
+    edges: bool = False,
+    **options: Any,
+) -> OracleResult:
+    """Run the oracle, compare the engine with it, and return what the oracle says.
+
+    With `edges` a threshold may be met exactly: the numbers are exact in binary.
+    """
+    world = world_of(bars, decisions, **options)
     expected = world.oracle()
     assert edges or expected.edges == []
     Comparison(world).check(world.run(), expected)
@@ -667,6 +675,22 @@ def test_costs_per_order_never_flip_what_they_reduce():
     result = play(quotes([10] * 4), decisions, **costs)
     # 10 units for 160; to bring 100 - 18.8 = 81.2, 14.12 units would have to go.
     assert fills_of(result) == [(1, 0, 10, 10), (3, 0, -10, 10)]
+
+
+def test_costs_per_order_sell_what_brings_in_the_most_when_nothing_suffices():
+    bars = quotes([{"close": 10, "volume": 100.0}] * 2)
+    options = {"volume_impact": 0.3, "allow_short": True, "max_gross": 2.0}
+    options["costs_in_size"] = "per_order"
+    # The smallest of the two solutions of n * 10 * (1 - 0.3 * (n / 100) ** 2) = 500.
+    result = play(bars, {0: {0: -0.5}}, **options)
+    n = -result.fills[0].quantity
+    assert n * 10 * (1 - 0.3 * (n / 100) ** 2) == near(500)
+    assert n < 100
+    # At most 702.73 come in, at 0.9 * (n / 100) ** 2 = 1.
+    world = world_of(bars, {0: {0: -0.9}}, **options)
+    assert -world.oracle().fills[0].quantity == near(100 / 0.9**0.5)
+    # The top is flat, and so only as good as half of the digits.
+    assert -world.run().fills["quantity"][0] == near(100 / 0.9**0.5)
 
 
 def test_costs_in_the_size_of_a_portfolio():

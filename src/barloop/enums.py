@@ -369,7 +369,7 @@ class FillField(IntEnum):
     PRICE = 1
     COMMISSION = 2
     BASE = 3
-    """Price before slippage; with order or exit rules only."""
+    """Price before slippage; with order rules, and of exits."""
 
 
 class OrderField(IntEnum):
@@ -384,6 +384,6 @@ class OrderField(IntEnum):
     LIMITED_WEIGHT = 7
     """The weight after `max_weight` and `max_gross`; with order rules only."""
     EQUITY = 8
-    """Equity that sized the order, NaN until then; with order or exit rules only."""
+    """Equity that sized the order, NaN until then; with order rules only."""
     PRICE = 9
     """Price that sized the order, as `EQUITY`."""

@@ -33,7 +33,8 @@ def base_prices(record: RunRecord, rows: IntVector) -> FloatVector:
         return base
     panel = record.fill_prices[codes[FillField.BAR], codes[FillField.ASSET]]
     ordered = codes[FillField.REASON] == FillReason.ORDER
-    base = np.where(ordered, panel, values[FillField.PRICE, rows])
+    other = FillField.BASE if record.has_exit_base else FillField.PRICE
+    base = np.where(ordered, panel, values[other, rows])
     return base
 
 

@@ -42,8 +42,9 @@ def orders_frame(record: RunRecord) -> pl.DataFrame:
     before *= units
     price /= units
     after[around.last_fill < 0] *= units[around.last_fill < 0]
-    if record.has_sizing:
-        equity, price = values[OrderField.EQUITY], values[OrderField.PRICE]
+    kept = record.has_sizing | (bar == record.stopped_bar)
+    equity = np.where(kept, values[OrderField.EQUITY], equity)
+    price = np.where(kept, values[OrderField.PRICE], price)
     missing = quantity - filled
     done = np.abs(missing) <= DUST * np.abs(quantity)
     # On target when it was sized at the fill is filled; cut to nothing is not.

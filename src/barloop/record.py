@@ -77,11 +77,14 @@ class RunRecord:
     input_notices : tuple of Notice
         Gaps of the context, weights off the schedule.
     has_base : bool, default False
-        Whether the journal holds prices before slippage; the lean loop writes none.
+        Whether the journal holds the price before slippage of every fill.
+    has_exit_base : bool, default False
+        Whether it holds that of the fills that no order asked for.
     has_limited_weight : bool, default False
         Whether the ledger holds weights after the limits.
     has_sizing : bool, default False
-        Whether the ledger holds the equity and the price that sized each order.
+        Whether the ledger holds the equity and the price that sized each order; those
+        of what `max_drawdown` closes it always holds.
     splits : Splits
         From the actions.
     """
@@ -103,6 +106,7 @@ class RunRecord:
     bars_per_year: float
     input_notices: tuple[Notice, ...]
     has_base: bool = False
+    has_exit_base: bool = False
     has_limited_weight: bool = False
     has_sizing: bool = False
     splits: Splits = NO_SPLITS
@@ -259,9 +263,10 @@ def record_of(simulation: Any) -> RunRecord:
         is_rebalance=simulation.is_rebalance,
         bars_per_year=simulation.bars_per_year,
         input_notices=tuple(simulation.notices),
-        has_base=extras.orders is not None or extras.exits is not None,
+        has_base=extras.orders is not None,
+        has_exit_base=extras.exits is not None,
         has_limited_weight=extras.orders is not None,
-        has_sizing=extras.orders is not None or extras.exits is not None,
+        has_sizing=extras.orders is not None,
         splits=NO_SPLITS if extras.carry is None else _splits_of(extras.carry),
     )
 

@@ -48,9 +48,9 @@ def start_exits(
 ) -> None:
     """Begin the trail of a position that opens now, and fix its `atr`."""
     state.floats[EXTREME, i] = price
-    state.floats[ATR, i] = math.nan
     if options[Option.ATR_MULTIPLE] <= 0.0:
         return
+    state.floats[ATR, i] = math.nan
     # What was known when the position opened: a bar's columns belong to its close.
     known = np.int64(t)
     if options[Option.FILL_TIMING] == NEXT_OPEN:
@@ -138,12 +138,11 @@ def book(
         log.values[FillField.QUANTITY, row] = quantity
         log.values[FillField.PRICE, row] = price
         log.values[FillField.COMMISSION, row] = commission
-        has_base = False
-        if orders is not None:
-            has_base = True
         if exits is not None:
-            has_base = True
-        if has_base:
+            # An order fills at the open or the close: nothing to remember.
+            if reason != FillReason.ORDER:
+                log.values[FillField.BASE, row] = base
+        if orders is not None:
             log.values[FillField.BASE, row] = base
         if order >= 0:
             log.values[OrderField.FILLED, np.uint32(order)] += quantity

@@ -214,10 +214,9 @@ def split(
         state.codes[LAST_SEEN, i] = before
     state.floats[EXTREME, i] /= ratio
     state.floats[ATR, i] /= ratio
-    has_price = False
+    # With exit rules alone only what `max_drawdown` closes keeps its price.
+    has_price = state.counters[Counter.STOPPED_AT] >= 0
     if orders is not None:
-        has_price = True
-    if exits is not None:
         has_price = True
     before_split = state.floats[AssetField.POSITION, i]
     if before_split != 0.0:

@@ -353,10 +353,6 @@ def decide(
                 if options[Option.SIZE_AT] == AT_FILL and not blocked:
                     log.values[OrderField.EQUITY, row] = math.nan
                     log.values[OrderField.PRICE, row] = math.nan
-            if exits is not None:
-                if orders is None:
-                    log.values[OrderField.EQUITY, row] = equity
-                    log.values[OrderField.PRICE, row] = price
         if not blocked:
             new_waiting[place] = i
             new_order[place] = order

@@ -22,6 +22,7 @@ from barloop._kernels.buffers import (
     Log,
     OrderRules,
 )
+from barloop._kernels.costs import commission_of, slipped
 from barloop.enums import (
     AssetField,
     BarField,
@@ -146,6 +147,83 @@ def book(
             log.values[FillField.BASE, row] = base
         if order >= 0:
             log.values[OrderField.FILLED, np.uint32(order)] += quantity
+
+
+@subkernel
+def trade(
+    t: Index,
+    i: Index,
+    quantity: float,  # signed units
+    base: float,  # currency per unit, before slippage
+    reason: int,  # FillReason
+    options: FloatVector,
+    state: Book,
+    log: Log,
+    bars: FloatBlock,  # (BarField, n_bars)
+    orders: OrderRules | None,
+    exits: ExitRules | None,
+    carry: CarryRules | None,
+) -> None:
+    """Execute what no order asked for, with slippage and commission."""
+    price = slipped(t, i, quantity, base, options, orders)
+    commission = commission_of(t, i, quantity, price, options, orders)
+    no_order = np.int64(-1)
+    tracks = options[Option.TRACK_ENTRIES] != 0.0
+    book(
+        t,
+        i,
+        quantity,
+        base,
+        price,
+        commission,
+        no_order,
+        reason,
+        tracks,
+        options,
+        state,
+        log,
+        bars,
+        orders,
+        exits,
+        carry,
+    )
+
+
+@subkernel
+def settle(
+    t: Index,
+    i: Index,
+    price: float,  # currency per unit
+    reason: int,  # FillReason
+    options: FloatVector,
+    state: Book,
+    log: Log,
+    bars: FloatBlock,  # (BarField, n_bars)
+    orders: OrderRules | None,
+    exits: ExitRules | None,
+    carry: CarryRules | None,
+) -> None:
+    """End a position at a price, free of costs."""
+    free, no_order = 0.0, np.int64(-1)
+    tracks = options[Option.TRACK_ENTRIES] != 0.0
+    book(
+        t,
+        i,
+        -state.floats[AssetField.POSITION, i],
+        price,
+        price,
+        free,
+        no_order,
+        reason,
+        tracks,
+        options,
+        state,
+        log,
+        bars,
+        orders,
+        exits,
+        carry,
+    )
 
 
 @subkernel

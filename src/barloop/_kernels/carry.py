@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from barloop._jit import subkernel
-from barloop._kernels.books import book, drop_closed, drop_waiting
+from barloop._kernels.books import book, drop_closed, drop_waiting, settle
 from barloop._kernels.buffers import (
     ATR,
     CASH,
@@ -167,27 +167,8 @@ def delist(
         price *= 1.0 + payout
     elif policy == WRITE_OFF:
         price = 0.0
-    free, no_order = 0.0, np.int64(-1)
-    tracks = options[Option.TRACK_ENTRIES] != 0.0
     reason = FillReason.DELISTED
-    book(
-        t,
-        i,
-        -units,
-        price,
-        price,
-        free,
-        no_order,
-        reason,
-        tracks,
-        options,
-        state,
-        log,
-        bars,
-        orders,
-        exits,
-        carry,
-    )
+    settle(t, i, price, reason, options, state, log, bars, orders, exits, carry)
     drop_closed(state)
 
 

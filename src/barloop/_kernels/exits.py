@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from barloop._jit import subkernel
-from barloop._kernels.books import book, drop_closed, drop_waiting
+from barloop._kernels.books import drop_closed, drop_waiting, trade
 from barloop._kernels.buffers import (
     ATR,
     EXIT_BAR,
@@ -21,7 +21,6 @@ from barloop._kernels.buffers import (
     Market,
     OrderRules,
 )
-from barloop._kernels.costs import commission_of, slipped
 from barloop.enums import AssetField, Counter, FillReason, Option, Reason, TrailOn
 from barloop.typing import FloatBlock, FloatVector, Index
 
@@ -86,7 +85,6 @@ def run_exits(
     trails = trailing > 0.0
     follows_extreme = options[Option.TRAIL_ON] == ON_EXTREME
     has_levels = trails | (stop_loss + take_profit + multiple > 0.0)
-    tracks = options[Option.TRACK_ENTRIES] != 0.0
     changed = False
     for h in range(counters[Counter.N_HELD]):
         i = held[np.uint32(h)]
@@ -140,20 +138,12 @@ def run_exits(
             if not stops:
                 reason = FillReason.TAKE_PROFIT
         if base > 0.0:
-            quantity = -position[i]
-            price = slipped(now, i, quantity, base, options, orders)
-            fee = commission_of(now, i, quantity, price, options, orders)
-            no_order = np.int64(-1)
-            book(
+            trade(
                 now,
                 i,
-                quantity,
+                -position[i],
                 base,
-                price,
-                fee,
-                no_order,
                 reason,
-                tracks,
                 options,
                 state,
                 log,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from barloop._jit import subkernel
-from barloop._kernels.books import book, drop_all_waiting, drop_closed, drop_waiting
+from barloop._kernels.books import drop_all_waiting, drop_closed, drop_waiting, trade
 from barloop._kernels.buffers import (
     HELD,
     PEAK,
@@ -21,7 +21,7 @@ from barloop._kernels.buffers import (
     Log,
     OrderRules,
 )
-from barloop._kernels.costs import commission_of, cost_of, slipped
+from barloop._kernels.costs import cost_of
 from barloop._kernels.quantity import HALVINGS
 from barloop._kernels.tolerances import INTEGER_TOLERANCE
 from barloop.enums import (
@@ -84,8 +84,6 @@ def call_margin(
         else:
             high = middle
     lot = options[Option.LOT_SIZE]
-    tracks = options[Option.TRACK_ENTRIES] != 0.0
-    no_order = np.int64(-1)
     reason = FillReason.MARGIN_CALL
     why = Reason.CANCELLED_BY_MARGIN_CALL
     for h in range(n_held):
@@ -102,18 +100,12 @@ def call_margin(
         quantity = -units if position[i] > 0.0 else units
         drop_waiting(i, why, state, log)
         base = close[now, i]
-        price = slipped(now, i, quantity, base, options, orders)
-        fee = commission_of(now, i, quantity, price, options, orders)
-        book(
+        trade(
             now,
             i,
             quantity,
             base,
-            price,
-            fee,
-            no_order,
             reason,
-            tracks,
             options,
             state,
             log,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from barloop._jit import kernel, subkernel
-from barloop._kernels.books import book, drop_all_waiting
+from barloop._kernels.books import drop_all_waiting, settle
 from barloop._kernels.buffers import (
     CASH,
     HELD,
@@ -91,33 +91,12 @@ def close_the_books(
     """End a ruined account: cancel what waits, close all at last closes, no cost."""
     why = Reason.RUINED
     drop_all_waiting(why, state, log)
-    free = 0.0
-    no_order = np.int64(-1)
     now = np.uint32(t)
-    tracks = options[Option.TRACK_ENTRIES] != 0.0
+    reason = FillReason.RUINED
     for h in range(state.counters[Counter.N_HELD]):
         i = state.lists[HELD, h]
         price = state.floats[AssetField.LAST_CLOSE, i]
-        quantity = -state.floats[AssetField.POSITION, i]
-        reason = FillReason.RUINED
-        book(
-            now,
-            i,
-            quantity,
-            price,
-            price,
-            free,
-            no_order,
-            reason,
-            tracks,
-            options,
-            state,
-            log,
-            bars,
-            orders,
-            exits,
-            carry,
-        )
+        settle(now, i, price, reason, options, state, log, bars, orders, exits, carry)
     state.counters[Counter.N_HELD] = 0
     state.counters[Counter.RUINED_AT] = t
     bars[BarField.CASH, t] = state.money[CASH]

@@ -188,6 +188,7 @@ def drop_empty(state: Book) -> None:
         waiting[n] = waiting[k]
         order_of[n] = order_of[k]
         wanted[n] = wanted[k]
+        state.floats[WAITING_WEIGHT, n] = state.floats[WAITING_WEIGHT, k]
         n += wanted[k] != 0.0
     state.counters[Counter.N_WAITING] = n
 

@@ -23,7 +23,7 @@ from barloop._kernels.buffers import (
 )
 from barloop._kernels.costs import cost_of
 from barloop._kernels.quantity import HALVINGS
-from barloop._kernels.tolerances import INTEGER_TOLERANCE
+from barloop._kernels.tolerances import INTEGER_TOLERANCE, MARGIN_TOLERANCE
 from barloop.enums import (
     AssetField,
     BarField,
@@ -54,7 +54,8 @@ def call_margin(
     """Reduce all positions by one common factor when equity is below maintenance."""
     ratio = options[Option.MAINTENANCE]
     equity = bars[BarField.EQUITY, t]
-    if not ratio > 0.0 or equity >= ratio * bars[BarField.GROSS_EXPOSURE, t]:
+    needed = ratio * bars[BarField.GROSS_EXPOSURE, t]
+    if not ratio > 0.0 or equity >= needed * (1.0 - MARGIN_TOLERANCE):
         return False
     now = np.uint32(t)
     held = state.lists[HELD]

@@ -20,6 +20,8 @@ NOTICEABLE = 1e-9
 """A factor nearer to 1 than this is rounding, not a reason; nearer to 0 it is 0."""
 INTEGER_TOLERANCE = 1e-6
 """A share count nearer to an integer than this is that integer."""
+MARGIN_TOLERANCE = 1e-9
+"""Equity may be short of maintenance by this share: a call leaves just enough."""
 TURNOVER_TOLERANCE = 1e-9
 """Turnover may exceed its limit by this share: a whole switch adds up to 1 only so."""
 ZIPLINE_SNAP = 1e-4

@@ -34,15 +34,16 @@ def orders_frame(record: RunRecord) -> pl.DataFrame:
     around = around_orders(record)
     before, after = around.before.copy(), around.after.copy()
     # What `max_drawdown` closes belongs to no decision.
-    equity = record.bars[BarField.SIZING_EQUITY, bar]
-    equity = np.where(equity == 0.0, record.bars[BarField.EQUITY, bar], equity)
+    stopped = bar == record.stopped_bar
+    decided = record.bars[BarField.SIZING_EQUITY, bar]
+    equity = np.where(stopped, values[OrderField.EQUITY], decided)
     price = last_known(record.panel.close, bar, asset, record.splits)
     weight_before = np.where(before != 0.0, before * price / equity, 0.0)
     units = _units_since(record, around, price)
     before *= units
     price /= units
     after[around.last_fill < 0] *= units[around.last_fill < 0]
-    kept = record.has_sizing | (bar == record.stopped_bar)
+    kept = record.has_sizing | stopped
     equity = np.where(kept, values[OrderField.EQUITY], equity)
     price = np.where(kept, values[OrderField.PRICE], price)
     missing = quantity - filled

@@ -1285,6 +1285,22 @@ def test_orders_sized_at_the_fill_show_equity_and_price_of_the_fill():
     assert result.orders["missing"].to_list()[1] is None
 
 
+@pytest.mark.parametrize("fill", ["next_close", "same_close"])
+def test_what_max_drawdown_closes_was_sized_before_its_costs(fill):
+    result = run(
+        {"A": [10, 10, 8, 8]},
+        HALF,
+        exits=bl.Exits(max_drawdown=0.05),
+        commission=bl.Commission(per_order=10.0),
+        execution=bl.Execution(fill=fill),
+    )
+    # 50 at 8 and 490 in cash; with same_close the fill costs 10 on the same bar.
+    closing = result.orders.row(1, named=True)
+    assert (closing["equity"], closing["price"]) == (890.0, 8.0)
+    assert closing["weight_before"] == pytest.approx(400 / 890)
+    assert result.equity["equity"][2] == (880.0 if fill == "same_close" else 890.0)
+
+
 def test_a_name_on_target_at_the_fill_is_filled():
     result = run(
         {"A": [10] * 4},

@@ -582,12 +582,12 @@ class Matching:
         self.rows.append(row)
 
 
-def prices_of(bar: dict[str, Any], *, stopped: bool) -> Iterator[float]:
-    """What a position met on a bar."""
-    opened = bar["open"] if number(bar["open"]) else bar["close"]
+def prices_of(bar: dict[str, Any], *, stopped: bool) -> Iterator[float | None]:
+    """What a position met on a bar, before a stop or a target only its open."""
     if stopped:
-        yield opened
+        yield bar["open"]
         return
+    opened = bar["open"] if number(bar["open"]) else bar["close"]
     low, high = bar.get("low"), bar.get("high")
     yield low if number(low) else min(opened, bar["close"])
     yield high if number(high) else max(opened, bar["close"])

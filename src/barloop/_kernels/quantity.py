@@ -192,7 +192,7 @@ def size_order(
             grows = abs(weight) > abs(held) and abs(change) > DUST * size
             if grows and abs(weight - held) <= band:
                 return change, 1 << Reason.DRIFT_BAND, True
-        sized = (weight != 0.0) & (equity > 0.0)
+        sized = (weight != 0.0) & (equity > 0.0) & (price > 0.0)
         if options[Option.COSTS_IN_SIZE] == PER_ORDER and sized:
             value = weight * equity - current * price
             most = math.inf
@@ -208,7 +208,7 @@ def size_order(
             elif value != 0.0:
                 target += net_of_costs(t, i, value, most, price, options, orders)
         is_delta = (rounding != FRACTIONAL) & (rounding != WHOLE_TARGET)
-        is_delta = is_delta & (weight != 0.0)
+        is_delta = is_delta & (weight != 0.0) & (price > 0.0)
         if is_delta:
             delta = target - current
             whole = whole_delta(delta, options)

@@ -121,10 +121,13 @@ def run_bar(
     if fill in ("next_close", "same_close"):
         fill_waiting(book, closes)
     mark(book, closes, tests=True)
-    if decision is not None and not book.ruined and not book.stopped:
+    decides = decision is not None and not book.ruined and not book.stopped
+    if decides:
         decide(book, closes, *decision)
-    if fill == "same_close" and not book.ruined:
-        fill_waiting(book, closes, decided_at=book.t)
+    just_stopped = book.result.stopped_at == book.t
+    if fill == "same_close" and (decides or just_stopped) and not book.ruined:
+        # Older orders of which a remainder waits take part again.
+        fill_waiting(book, closes)
         mark(book, closes, tests=False)
 
 

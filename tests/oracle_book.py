@@ -15,6 +15,7 @@ INTEGER_SNAP = 1e-6  # a share count this near to an integer is that integer
 DUST = 1e-9  # relative size below which a target or an order is nothing
 GROSS_SLACK = 1e-9
 TURNOVER_SLACK = 1e-9  # relative
+MARGIN_SLACK = 1e-9  # relative
 SCALED_BELOW = 1 - 1e-9  # a factor below this gives the reason scaled_to_cash
 WEIGHT_DUST = 1e-12  # a weight of no more than this on either side of 0 is 0
 NOTHING_BELOW = 1e-9  # a factor that is not above this is 0

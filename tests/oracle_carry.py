@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from oracle_book import (
     EDGE,
     HALVINGS,
+    MARGIN_SLACK,
     NOISE,
     Action,
     Book,
@@ -261,7 +262,8 @@ def is_short_of_margin(book: Book) -> bool:
     ratio = book.options.maintenance
     if ratio is None:
         return False
-    equity, needed = equity_of(book), ratio * gross_of(book)
+    equity = equity_of(book)
+    needed = ratio * gross_of(book) * (1 - MARGIN_SLACK)
     book.undecided_near(equity, needed, 10 * NOISE * size_of(book), "enough margin?")
     return equity < needed
 

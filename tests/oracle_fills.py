@@ -28,19 +28,11 @@ from oracle_costs import Terms, terms_of
 from oracle_sizing import below_minimum, size_orders
 
 
-def fill_waiting(
-    book: Book, prices: Mapping[int, float], decided_at: int | None = None
-) -> None:
-    """Fill what waits at these base prices, of all assets that can trade at one.
-
-    With `decided_at` only the orders of that bar take part: they fill at the close
-    they were decided on, after the older ones already had their turn at it.
-    """
+def fill_waiting(book: Book, prices: Mapping[int, float]) -> None:
+    """Fill what waits at these base prices, of all assets that can trade at one."""
     can_fill = {i: price for i, price in prices.items() if has_volume(book, i)}
     ready = []
     for order in book.waiting_orders():
-        if decided_at is not None and order.t != decided_at:
-            continue
         if order.asset in can_fill:
             ready.append(order)
             continue

@@ -592,6 +592,26 @@ def test_participation_of_a_bar_is_shared_by_the_orders_of_an_asset():
     assert fills_of(result) == [(0, 0, 20, 10), (1, 0, 20, 10), (3, 0, 20, 10)]
 
 
+def test_a_remainder_gets_what_is_left_of_the_cap_when_cash_comes_back():
+    # On bar 1, B is capped to 50 and cut to 20 by the 400 of cash.  Then A is sold, and
+    # the 50 of B that wait get the 30 that are left of the cap at the same close.
+    bars = quotes(
+        [10, 10, 10],
+        [{"close": 20, "volume": 0.0}] + [{"close": 20, "volume": 100.0}] * 2,
+    )
+    options = {"fill": "same_close", "remainder": "pending", "max_gross": 3.0}
+    decisions = {0: {0: 0.6, 1: 2.0}, 1: ("partial", {0: 0.0})}
+    result = play(bars, decisions, max_participation=0.5, **options)
+    assert fills_of(result) == [
+        (0, 0, 60, 10),
+        (1, 1, 20, 20),
+        (1, 0, -60, 10),
+        (1, 1, 30, 20),
+    ]
+    # The last 20 of 100 find no cash on bar 2.
+    assert result.next_orders == []
+
+
 def test_participation_cuts_to_lots():
     bars = quotes([{"close": 10, "volume": 177.0}] * 2)
     options = {"rounding": "whole_target", "max_participation": 0.1}

@@ -275,8 +275,8 @@ def _moments(times: pl.Series, bars: pl.DataType) -> pl.Series:
         zone = bars.time_zone if isinstance(bars, pl.Datetime) else None
         times = _midnights(times.cast(pl.Datetime("us")), zone)
     elif bars == pl.Date:
-        # A day of a date has no zone: the local one counts.
-        times = times.dt.replace_time_zone(None)
+        # A day has no zone: the local one counts, whatever the hour.
+        times = times.dt.replace_time_zone(None).dt.truncate("1d")
     if not isinstance(times.dtype, pl.Datetime):
         return times.cast(pl.Int128)
     unit = {"ms": 1_000_000, "us": 1_000, "ns": 1}[times.dtype.time_unit]

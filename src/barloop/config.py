@@ -292,6 +292,8 @@ def _refuse_combinations(config: BacktestConfig) -> None:
             "with cash_rule='allow', which has no floor of cash",
             "leave max_borrowing out, or use another cash_rule",
         )
+    _refuse_quirks(config)
+    _refuse_percent(config)
     leveraged = limits.allow_short or limits.max_borrowing > 0.0 or allowed
     if limits.maintenance is not None and not leveraged and limits.max_gross <= 1.0:
         refuse_meaningless(
@@ -317,6 +319,54 @@ def _refuse_combinations(config: BacktestConfig) -> None:
             "without shorts",
             "set limits=Limits(allow_short=True)",
         )
+
+
+def _refuse_quirks(config: BacktestConfig) -> None:
+    """Raise ConfigError for costs and limits that the quirks of an engine ignore."""
+    compat = config.execution.compat
+    if compat not in ("backtrader", "ml4t"):
+        return
+    given = {f"limits.max_borrowing={config.limits.max_borrowing!r}"}
+    if config.limits.max_borrowing == 0.0:
+        given = set()
+    for name in ("per_share", "per_order", "minimum"):
+        value = getattr(config.commission, name)
+        if not is_zero(value):
+            given.add(f"commission.{name}={value!r}")
+    if config.commission.maximum is not None:
+        given.add(f"commission.maximum={config.commission.maximum!r}")
+    if given:
+        refuse_meaningless(
+            min(given),
+            f"with execution.compat={compat!r}, whose check of cash knows bps only",
+            "leave it out, or leave compat out",
+        )
+
+
+def _refuse_percent(config: BacktestConfig) -> None:
+    """Raise ConfigError for a fraction that can only be meant as percent."""
+    exits, financing = config.exits, config.financing
+    never = (
+        {}
+        if config.limits.allow_short
+        else {
+            "exits.stop_loss": exits.stop_loss,
+            "exits.trailing_stop": exits.trailing_stop,
+        }
+    )
+    rates = {
+        "financing.cash_rate": financing.cash_rate,
+        "financing.debit_rate": financing.debit_rate,
+    }
+    for path, value in {**never, **rates}.items():
+        if value is not None and value >= 1.0:
+            why = "a price would have to fall below 0" if path in never else "a year"
+            msg = (
+                f"{path} is a fraction, and {value!r} is {value:.0%}"
+                f"{': ' if path in never else ' '}{why}.\n"
+                f"Hint: {value:g} % is {value / 100:g}."
+            )
+            raise ConfigError(msg)
 
 
 def _require_path(path: str) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from barloop.actions import action_rows
 from barloop.annualisation import infer_bars_per_year
-from barloop.checks import require_choice
+from barloop.checks import refuse_meaningless, require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
 from barloop.context import AlignedContext, Context, align
 from barloop.extras import extras_of, require_columns
@@ -170,6 +170,13 @@ def prepare(
     listed = not isinstance(config.schedule, (str, int, Schedule, pl.Expr))
     timestamps = panel.all_timestamps if listed else panel.timestamps
     mask = rebalance_mask(config.schedule, timestamps, aligned, first_bar)
+    silent = config.missing_data.delist_after_bars
+    if config.missing_data.delisted != "hold" and actions is None and silent is None:
+        refuse_meaningless(
+            f"missing_data.delisted={config.missing_data.delisted!r}",
+            "without actions and without delist_after_bars",
+            "pass actions=, or say after how many bars without data",
+        )
     rows = None if actions is None else action_rows(actions, panel, first_bar)
     extras = extras_of(panel, config, rows, first_bar, bars_per_year, full=full)
     weights = resolve_weights(weights_fn, panel, params)

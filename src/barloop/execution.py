@@ -106,7 +106,29 @@ class Execution:
             )
         self._resolve_size_at()
         if self.compat is not None:
-            require_choice("execution.compat", self.compat, get_args(CompatName))
+            self._check_compat(self.compat)
+
+    def _check_compat(self, compat: str) -> None:
+        require_choice("execution.compat", compat, get_args(CompatName))
+        acts, needs = {
+            "backtrader": (self.cash_rule != "scale", "cash_rule='reject'"),
+            "zipline": (
+                self.rounding.startswith("whole_delta"),
+                "whole_delta rounding",
+            ),
+            "vectorbt": (self.cash_rule == "partial", "cash_rule='partial'"),
+            "ml4t": (
+                self.cash_rule in ("partial", "reject"),
+                "cash_rule='partial' or 'reject'",
+            ),
+            "bt": (self.costs_in_size == "per_order", "costs_in_size='per_order'"),
+        }[compat]
+        if not acts:
+            refuse_meaningless(
+                f"execution.compat={compat!r}",
+                f"without {needs}",
+                "begin with profile(...), which sets what belongs together",
+            )
 
     def _resolve_size_at(self) -> None:
         portfolio = self.costs_in_size == "portfolio"

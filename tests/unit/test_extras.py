@@ -70,7 +70,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     },
     "cash_rule": {"execution": Execution(cash_rule="allow")},
     "costs_in_size": {"execution": Execution(costs_in_size="per_order")},
-    "compat": {"execution": Execution(compat="zipline")},
+    "compat": {"execution": Execution(compat="zipline", rounding="whole_delta_trunc")},
     "commission by asset": {"commission": Commission(bps={"A": 1, "B": 1})},
     "minimum by asset": {"commission": Commission(minimum={"A": 0, "B": 0})},
     "per_share": {"commission": Commission(per_share=0.01)},
@@ -171,7 +171,7 @@ def test_panels_are_those_of_the_data(panel: Panel):
 
 
 def test_backtrader_reads_high_and_low(panel: Panel):
-    made = extras(panel, execution=Execution(compat="backtrader"))
+    made = extras(panel, execution=Execution(compat="backtrader", cash_rule="reject"))
     assert made.orders.high is panel.high
     assert made.orders.low is panel.low
 
@@ -274,7 +274,7 @@ def test_both_loops_have_the_same_bits():
             "Hint: add it, or leave sqrt_impact out.",
         ),
         (
-            {"execution": Execution(compat="backtrader")},
+            {"execution": Execution(compat="backtrader", cash_rule="reject")},
             ["low"],
             "execution.compat needs a column 'low', and the data has none.\n"
             "Hint: add it, or leave compat out.",

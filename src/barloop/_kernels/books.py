@@ -227,6 +227,16 @@ def settle(
 
 
 @subkernel
+def move_waiting(source: Index, place: Index, state: Book) -> None:
+    """Copy a waiting order, all that is known of it, to an earlier place."""
+    state.lists[WAITING, place] = state.lists[WAITING, source]
+    state.codes[WAITING_ORDER, place] = state.codes[WAITING_ORDER, source]
+    floats = state.floats
+    floats[WAITING_QUANTITY, place] = floats[WAITING_QUANTITY, source]
+    floats[WAITING_WEIGHT, place] = floats[WAITING_WEIGHT, source]
+
+
+@subkernel
 def drop_waiting(
     i: Index,
     reason: int,  # bit number, Reason
@@ -243,11 +253,7 @@ def drop_waiting(
             if order_of[k] >= 0:
                 log.codes[OrderField.REASONS, order_of[k]] |= 1 << reason
             continue
-        if n < k:
-            waiting[n] = waiting[k]
-            order_of[n] = order_of[k]
-            state.floats[WAITING_QUANTITY, n] = state.floats[WAITING_QUANTITY, k]
-            state.floats[WAITING_WEIGHT, n] = state.floats[WAITING_WEIGHT, k]
+        move_waiting(k, n, state)
         n += 1
     state.counters[Counter.N_WAITING] = n
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from barloop._jit import subkernel
-from barloop._kernels.books import book
+from barloop._kernels.books import book, move_waiting
 from barloop._kernels.buffers import (
     BUYS,
     CASH,
@@ -19,7 +19,6 @@ from barloop._kernels.buffers import (
     WAITING,
     WAITING_ORDER,
     WAITING_QUANTITY,
-    WAITING_WEIGHT,
     Book,
     CarryRules,
     ExitRules,
@@ -128,7 +127,7 @@ def fill_orders(
     exits: ExitRules | None,
     carry: CarryRules | None,
 ) -> None:
-    """Fill what waits: sells, then covers, then opening buys, each in asset order."""
+    """Fill what waits, in sequence: by default sells, then covers, then buys."""
     n_waiting = state.counters[Counter.N_WAITING]
     # Unsigned, because numba tests every signed index for "from the end".
     now = np.uint32(t)
@@ -293,10 +292,9 @@ def fill_orders(
         for k in range(n_waiting):
             is_missing = math.isnan(final[k])
             if (is_missing and waits) or (keeps and above[k] != 0.0):
-                waiting[n_left] = waiting[k]
-                order_of[n_left] = order_of[k]
-                wanted[n_left] = wanted[k] if is_missing else above[k]
-                state.floats[WAITING_WEIGHT, n_left] = state.floats[WAITING_WEIGHT, k]
+                left = wanted[k] if is_missing else above[k]
+                move_waiting(k, n_left, state)
+                wanted[n_left] = left
                 n_left += 1
     elif n_missing > 0 and waits:
         for k in range(n_waiting):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from barloop._jit import subkernel
+from barloop._kernels.books import move_waiting
 from barloop._kernels.buffers import (
     EXIT_BAR,
     FINAL_QUANTITY,
@@ -180,16 +181,10 @@ def parts(quantity: float, position: float) -> tuple[float, float]:
 @subkernel
 def drop_empty(state: Book) -> None:
     """Take orders whose quantity was scaled to 0 off the waiting list."""
-    waiting = state.lists[WAITING]
-    order_of = state.codes[WAITING_ORDER]
-    wanted = state.floats[WAITING_QUANTITY]
     n = 0
     for k in range(state.counters[Counter.N_WAITING]):
-        waiting[n] = waiting[k]
-        order_of[n] = order_of[k]
-        wanted[n] = wanted[k]
-        state.floats[WAITING_WEIGHT, n] = state.floats[WAITING_WEIGHT, k]
-        n += wanted[k] != 0.0
+        move_waiting(k, n, state)
+        n += state.floats[WAITING_QUANTITY, n] != 0.0
     state.counters[Counter.N_WAITING] = n
 
 

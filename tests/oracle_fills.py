@@ -324,7 +324,8 @@ def cash_factor(book: Book, buys: list[Buy], available: float) -> float:
             high = middle
     if abs(low - SCALED_BELOW) <= 1e-12:
         book.undecided("scaled enough to say so?")
-    if abs(low - NOTHING_BELOW) <= 1e-11:
+    if 0.1 * NOTHING_BELOW <= low <= 100 * NOTHING_BELOW:
+        # All there is to spend may be what an earlier cut left over.
         book.undecided("worth buying at all?")
     return low if low > NOTHING_BELOW else 0.0
 

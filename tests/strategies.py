@@ -224,7 +224,8 @@ class World:
     ) -> Any:
         """Run barloop on this world, by default with its Python callback."""
         weights = self.callback() if weights is None else weights
-        if self.actions:
+        # Without a frame of actions a way of delisting may have no meaning.
+        if self.actions or self.options.delisted != DEFAULTS.delisted:
             fields.setdefault("actions", self.actions_frame())
         return bl.run_backtest(
             self.frame(order=order), weights, config=self.config(), **fields

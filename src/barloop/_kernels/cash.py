@@ -205,11 +205,11 @@ def size_opening_buys(
             cover = -position[i] if position[i] < 0.0 else 0.0
             needed += (wanted[k] - cover) * unit
             reserved += cover * unit
-    if left >= floor:
+    if left >= floor or needed == 0.0:
         return
 
     available = state.money[CASH] - floor
-    factor = (available / (1.0 + rate) - reserved) / needed if needed > 0.0 else 1.0
+    factor = (available / (1.0 + rate) - reserved) / needed
     factor = (factor if factor < 1.0 else 1.0) * (1.0 - CASH_MARGIN)
     factor = factor if factor > 0.0 else 0.0
     if not linear:

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FEW, MANY = 2, 82
+FEW, MANY = 2, 302
 CASES = ("default", "stops")
 
 CHILD = """

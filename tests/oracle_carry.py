@@ -293,7 +293,7 @@ def reduce_to_margin(book: Book, closes: Mapping[int, float]) -> None:
         if book.options.whole_shares:
             size = min(raised_to_lots(book, size), abs(quantity))
         trade_now(book, i, math.copysign(size, -quantity), closes[i], "margin_call")
-        if i in book.waiting:
+        if i in book.waiting and not book.stopped:
             book.end(book.waiting[i], "cancelled_by_margin_call")
 
 

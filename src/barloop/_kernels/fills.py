@@ -154,6 +154,9 @@ def fill_orders(
         forced = state.counters[Counter.STOPPED_AT] >= 0
         if forced:
             reason = FillReason.MAX_DRAWDOWN
+            for k in range(n_waiting):
+                # All of the position, whatever it is by then.
+                wanted[k] = -position[waiting[k]]
     if orders is not None:
         looks = options[Option.SIZE_AT] == AT_FILL
         looks = looks | (options[Option.SEQUENCE] == VALUE_ASCENDING)

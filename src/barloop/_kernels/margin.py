@@ -99,7 +99,9 @@ def call_margin(
         if units == 0.0:
             continue
         quantity = -units if position[i] > 0.0 else units
-        drop_waiting(i, why, state, log)
+        if state.counters[Counter.STOPPED_AT] < 0:
+            # What `max_drawdown` closes stays to be closed.
+            drop_waiting(i, why, state, log)
         base = close[now, i]
         trade(
             now,

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from barloop._kernels.tolerances import DUST
 from barloop.schema import show
 
 WHY = {
@@ -54,6 +55,11 @@ FILLED_BY = {
     "margin_call": "reduced by a margin call",
     "delisted": "closed by its delisting",
 }
+SCALED = "all opening buys of the bar were scaled by {:.6g} to the cash there was"
+"""Of ``scaled_to_cash`` when the bar of the scaling is known."""
+MAY_WAIT = {"missing_bar", "no_volume", "max_participation"}
+"""With one of these the bar on which an order was scaled is not known."""
+
 NOT_SENT = {
     "blocked_after_exit",
     "max_weight",
@@ -129,9 +135,18 @@ def explain(
         )
     else:
         lines.append("  holding:   nothing at the end of this bar")
-    lines += [_flow(row) for row in _rows(cash_flows.filter(of_asset & now))]
+    flows = cash_flows.filter(of_asset)
+    own_positions = positions.filter(of_asset)
+    before = own_positions.filter(pl.col(time_name) < timestamp).tail(1)
+    units = before["position"].sum()
+    for row in _rows(flows.filter(now)):
+        units += row["quantity"]
+        lines.append(_flow(row, units))
     lines += [f"  fill:      {_fill(row)}" for row in filled_now]
 
+    splits = flows.filter(pl.col("kind") == "split")
+    histories = (own_fills, splits, own_positions, rebalances)
+    of_order = (*histories, time_name, timestamp, fill, size_at)
     own = orders.filter(of_asset & now)
     decided = rebalances.filter(now)
     if own.height:
@@ -140,9 +155,7 @@ def explain(
         if decided.height:
             words = decided["decision"][0]
         lines.append(f"  decision:  {words}")
-        lines += _order(
-            own.row(0, named=True), own_fills, time_name, timestamp, fill, size_at
-        )
+        lines += _order(own.row(0, named=True), *of_order)
         return "\n".join(lines)
     if decided.height:
         ends_here = any(row["reason"] == "ruined" for row in filled_now)
@@ -162,7 +175,7 @@ def explain(
         lines.append(
             f"  latest order of this asset, decided at {show(row[time_name])}:"
         )
-        lines += _order(row, own_fills, time_name, timestamp, fill, size_at)
+        lines += _order(row, *of_order)
     else:
         lines.append("  orders:    none for this asset so far")
     return "\n".join(lines)
@@ -181,6 +194,9 @@ def _without_order(decided: pl.DataFrame, *, has_position: bool) -> str:
 def _order(
     row: dict[str, Any],
     fills: pl.DataFrame,
+    splits: pl.DataFrame,
+    positions: pl.DataFrame,
+    rebalances: pl.DataFrame,
     time_name: str,
     timestamp: Any,
     fill: str,
@@ -209,9 +225,10 @@ def _order(
         f"  held then: {before}",
         f"  order:     {_outcome(row, fill)}",
     ]
+    own = fills.filter(pl.col("order_id") == row["order_id"])
+    lines += _restated(row, own, splits, positions, time_name)
     # The fill on this bar, if that is where it was, stands above.
-    of_order = pl.col("order_id") == row["order_id"]
-    elsewhere = fills.filter(of_order & (pl.col(time_name) != timestamp))
+    elsewhere = own.filter(pl.col(time_name) != timestamp)
     lines += [
         f"  fill:      {_fill(one)}, at {show(one[time_name])}"
         for one in _rows(elsewhere)
@@ -223,8 +240,67 @@ def _order(
     if "max_turnover" in reasons:
         why["below_min_trade_value"] = LEFT_SMALL
     if "scaled_to_cash" in reasons:
+        decided = rebalances.filter(pl.col(time_name) == row[time_name])
+        if decided.height and MAY_WAIT.isdisjoint(reasons):
+            why["scaled_to_cash"] = SCALED.format(decided["scale"][0])
         why["below_min_trade_value"] = TOO_SMALL
     return lines + [f"  because:   {why[reason]} ({reason})" for reason in reasons]
+
+
+def _restated(
+    row: dict[str, Any],
+    fills: pl.DataFrame,
+    splits: pl.DataFrame,
+    positions: pl.DataFrame,
+    time_name: str,
+) -> list[str]:
+    """Name the splits an order waited over: the ledger has the units after them."""
+    time = pl.col(time_name)
+    splits = splits.filter(time > row[time_name])
+    if row["status"] != "waiting":
+        splits = splits.head(_n_splits(row, fills, splits, positions, time_name))
+    if splits.height == 0:
+        return []
+    each = [
+        f"{_ratio(one['ratio'])} at {show(one[time_name])}" for one in _rows(splits)
+    ]
+    named, before = f"the split of {each[0]}", "before it"
+    if len(each) > 1:
+        before = "before the last"
+        named = f"the splits of {', '.join(each[:-1])} and {each[-1]}"
+    words = f"target, held then and order are in units after {named}"
+    later = fills.filter(time >= splits[time_name][-1])
+    if later.height < fills.height:
+        count = _units(abs(row["filled"] - later["quantity"].sum()))
+        words += f"; what filled {before}, in units of its bar, makes {count} of them"
+    return [f"  units:     {words}"]
+
+
+def _n_splits(
+    row: dict[str, Any],
+    fills: pl.DataFrame,
+    splits: pl.DataFrame,
+    positions: pl.DataFrame,
+    time_name: str,
+) -> int:
+    """Count the splits after a decision that came before its order ended."""
+    time, told = pl.col(time_name), row["filled"]
+    units = fills.select(time_name, "quantity")
+    if fills.height == 0:
+        told = row["position_before"]
+        units = positions.filter(time == row[time_name])
+        units = units.select(time_name, quantity="position")
+    if units.height == 0 or splits.height == 0:
+        return 0
+    certain = splits.filter(time <= units[time_name].max()).height
+    # What was left may have waited for longer: then the ledger says so.
+    for n in range(splits.height + 1):
+        if n >= certain and abs(units["quantity"].sum() - told) <= DUST * abs(told):
+            return n
+        for one in _rows(splits[n : n + 1]):
+            ratio = pl.when(time < one[time_name]).then(one["ratio"]).otherwise(1.0)
+            units = units.with_columns(pl.col("quantity") * ratio)
+    return certain
 
 
 def _outcome(row: dict[str, Any], fill: str) -> str:
@@ -259,13 +335,21 @@ def _fill(row: dict[str, Any]) -> str:
     return f"{words}, {by}" if by else words
 
 
-def _flow(row: dict[str, Any]) -> str:
+def _flow(row: dict[str, Any], units: float) -> str:
+    """Tell a split or a dividend; `units` are those held after it."""
     if row["kind"] == "split":
-        units = f"{_units(abs(row['quantity']))} units"
+        added = f"{_units(abs(row['quantity']))} units"
         moved = "more" if row["ratio"] > 1.0 else "fewer"
-        return f"  split:     {row['ratio']:.6g} for 1, {units} {moved}"
+        return f"  split:     {_ratio(row['ratio'])}, {added} {moved}"
     verb = "received" if row["amount"] >= 0.0 else "paid"
-    return f"  {row['kind'] + ':':<10} {verb} {abs(row['amount']):,.2f}"
+    each = (
+        f"{_price(abs(row['amount'] / units))} for each of {_units(abs(units))} units"
+    )
+    return f"  {row['kind'] + ':':<10} {verb} {abs(row['amount']):,.2f}, {each}"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.6g} for 1"
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

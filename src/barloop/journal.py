@@ -11,14 +11,14 @@ from barloop.record import RunRecord
 from barloop.typing import FloatVector, IntVector
 
 
-def base_prices(record: RunRecord, rows: IntVector) -> FloatVector:
+def base_prices(record: RunRecord, rows: IntVector | slice) -> FloatVector:
     """Return the prices of fills before slippage.
 
     Parameters
     ----------
     record : RunRecord
         The run.
-    rows : ndarray of int
+    rows : ndarray of int, or slice
         Rows of the journal that are fills.
 
     Returns
@@ -33,6 +33,9 @@ def base_prices(record: RunRecord, rows: IntVector) -> FloatVector:
         return base
     panel = record.fill_prices[codes[FillField.BAR], codes[FillField.ASSET]]
     ordered = codes[FillField.REASON] == FillReason.ORDER
+    if ordered.all():
+        base = panel
+        return base
     other = FillField.BASE if record.has_exit_base else FillField.PRICE
     base = np.where(ordered, panel, values[other, rows])
     return base

@@ -140,8 +140,10 @@ class RunRecord:
         return panel.close
 
     @property
-    def fill_rows(self) -> IntVector:
-        """Rows of the journal that are fills."""
+    def fill_rows(self) -> IntVector | slice:
+        """Rows of the journal that are fills; a slice copies nothing."""
+        if self.counters[Counter.N_FLOWS] == 0:
+            return slice(None)
         return np.flatnonzero(self.journal_codes[FillField.REASON] < FillReason.SPLIT)
 
     @property

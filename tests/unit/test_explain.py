@@ -113,8 +113,8 @@ def test_an_order_that_was_scaled():
         "the rest is gone",
         "  fill:      bought 44.4444 at 12.5 (base 12.5), commission 0.00, "
         "slippage 0.00, at 2024-01-03",
-        "  because:   all opening buys of the bar were scaled to the cash there was "
-        "(scaled_to_cash)",
+        "  because:   all opening buys of the bar were scaled by 0.888889 to the cash "
+        "there was (scaled_to_cash)",
     )
 
 
@@ -375,7 +375,9 @@ def test_a_buy_that_was_scaled_below_the_minimum():
     assert line(result, "B", 0, "order") == ["buy 5 at the next open: not filled"]
     assert line(result, "B", 0, "because") == [
         f"{TOO_SMALL} (below_min_trade_value)",
-        f"{WHY['scaled_to_cash']} (scaled_to_cash)",
+        # 95 at 12 and 5 at 9 cost 1185: both get 1000 / 1185
+        "all opening buys of the bar were scaled by 0.843882 to the cash there was "
+        "(scaled_to_cash)",
     ]
 
 
@@ -535,7 +537,7 @@ def test_splits_and_dividends_of_a_bar_are_told():
     assert result.explain("A", DAYS[2]).splitlines()[1:4] == [
         "  holding:   100 units at 5 = 500.00, 47.62% of equity",
         "  split:     2 for 1, 50 units more",
-        "  dividend:  received 50.00",
+        "  dividend:  received 50.00, 0.5 for each of 100 units",
     ]
     assert line(result, "A", 3, "split") == ["0.1 for 1, 90 units fewer"]
     assert line(result, "B", 2, "split") == []
@@ -545,7 +547,123 @@ def test_splits_and_dividends_of_a_bar_are_told():
         limits=SHORTS,
         actions=actions((2, "A", "dividend", 0.5)),
     )
-    assert line(short, "A", 2, "dividend") == ["paid 25.00"]
+    assert line(short, "A", 2, "dividend") == ["paid 25.00, 0.5 for each of 50 units"]
+
+
+def capped(
+    prices: list[float],
+    decisions: Mapping[int, Any],
+    *splits: tuple[int, str, str, float],
+) -> bl.BacktestResult:
+    """Get at most 20 units a bar, what is left waits."""
+    return run_bars(
+        bars(*[(price,) * 4 for price in prices]).with_columns(volume=pl.lit(200.0)),
+        decisions,
+        limits=bl.Limits(max_participation=0.1, remainder="pending"),
+        actions=actions(*splits),
+    )
+
+
+def test_an_order_that_filled_before_and_after_a_split():
+    result = capped([10, 10, 5, 5, 5, 5], {0: {"A": 0.4}}, (2, "A", "split", 2.0))
+    # 40 units, 20 of them filled; the other 20 are 40 after the split.
+    assert result.explain("A", DAYS[1]) == text(
+        '"A" at 2024-01-03',
+        "  holding:   20 units at 10 = 200.00, 20% of equity",
+        "  fill:      bought 20 at 10 (base 10), commission 0.00, slippage 0.00",
+        "  decision:  none on this bar",
+        "  latest order of this asset, decided at 2024-01-02:",
+        "  target:    40% of equity 1,000.00 at close 5 = 80 units",
+        "  held then: nothing",
+        "  order:     buy 80 at the next open: filled",
+        "  units:     target, held then and order are in units after the split of "
+        "2 for 1 at 2024-01-04; what filled before it, in units of its bar, makes 40 "
+        "of them",
+        "  fill:      bought 20 at 5 (base 5), commission 0.00, slippage 0.00, "
+        "at 2024-01-04",
+        "  fill:      bought 20 at 5 (base 5), commission 0.00, slippage 0.00, "
+        "at 2024-01-05",
+        "  because:   it was above max_participation of the volume of a bar "
+        "(max_participation)",
+    )
+
+
+def test_an_order_that_waits_over_two_splits():
+    result = capped(
+        [10, 10, 5, 10, 10],
+        {0: {"A": 0.9}},
+        (2, "A", "split", 2.0),
+        (3, "A", "split", 0.5),
+    )
+    # 20 of 90; 40 and 20 of 180; 30 and 20 of 90
+    assert line(result, "A", 0, "order") == [
+        "buy 90 at the next open: partly filled, 70; the rest waits"
+    ]
+    assert line(result, "A", 0, "units") == [
+        "target, held then and order are in units after the splits of 2 for 1 at "
+        "2024-01-04 and 0.5 for 1 at 2024-01-05; what filled before the last, in "
+        "units of its bar, makes 30 of them"
+    ]
+
+
+def test_a_rest_that_was_replaced_after_a_split():
+    result = capped(
+        [10, 10, 5, 2.5], {0: {"A": 0.5}, 1: {"A": 0.2}}, (2, "A", "split", 2.0)
+    )
+    # Replaced before the split: the units are those of the decision.
+    assert line(result, "A", 0, "order") == [
+        "buy 50 at the next open: partly filled, 20; the rest is gone"
+    ]
+    assert line(result, "A", 0, "units") == []
+    opens = pl.when(pl.col("date") != DAYS[2]).then("open")
+    late = run_bars(
+        bars(*[(price,) * 4 for price in (10, 10, 5, 5)]).with_columns(
+            open=opens, volume=pl.lit(200.0)
+        ),
+        {0: {"A": 0.5}, 2: {"A": 0.2}},
+        limits=bl.Limits(max_participation=0.1, remainder="pending"),
+        actions=actions((2, "A", "split", 2.0)),
+    )
+    # It met no open on the bar of the split, and was replaced at its close.
+    assert line(late, "A", 0, "order") == [
+        "buy 100 at the next open: partly filled, 40; the rest is gone"
+    ]
+    assert line(late, "A", 0, "units") == [
+        "target, held then and order are in units after the split of 2 for 1 at "
+        "2024-01-04; what filled before it, in units of its bar, makes 40 of them"
+    ]
+
+
+def test_an_order_that_never_filled_and_waited_over_a_split():
+    opens = pl.when(pl.col("date") < DAYS[2]).then("open")
+    result = run_bars(
+        bars(*[(price,) * 4 for price in (10, 10, 5, 5)]).with_columns(
+            open=opens, volume=pl.lit(200.0)
+        ),
+        {0: {"A": 0.2}, 1: {"A": 0.1}, 2: {"A": 0.4}},
+        limits=bl.Limits(max_participation=0.1, remainder="pending"),
+        actions=actions((2, "A", "split", 2.0)),
+    )
+    assert line(result, "A", 1, "held then") == ["40 units, 20% of equity"]
+    assert line(result, "A", 1, "order") == ["sell 20 at the next open: not filled"]
+    assert line(result, "A", 1, "units") == [
+        "target, held then and order are in units after the split of 2 for 1 at "
+        "2024-01-04"
+    ]
+
+
+def test_the_scaling_of_an_order_that_waited_is_told_without_its_factor():
+    result = run(
+        {"A": [10, None, 10], "B": [10, 10, 10]},
+        {0: {"A": 0.5, "B": 0.5}, 1: bl.partial({"B": 0.9})},
+    )
+    assert line(result, "A", 0, "because")[-1] == (
+        WHY["scaled_to_cash"] + " (scaled_to_cash)"
+    )
+    assert line(result, "B", 1, "because") == [
+        "all opening buys of the bar were scaled by 0.555556 to the cash there was "
+        "(scaled_to_cash)"
+    ]
 
 
 def test_a_delisted_position():

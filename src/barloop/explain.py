@@ -57,6 +57,8 @@ FILLED_BY = {
 }
 SCALED = "all opening buys of the bar were scaled by {:.6g} to the cash there was"
 """Of ``scaled_to_cash`` when the bar of the scaling is known."""
+CAPPED = "it was above max_participation, {} of the volume of a bar"
+LEFT = 'without a return, the position is left as it was (delisted="hold")'
 MAY_WAIT = {"missing_bar", "no_volume", "max_participation"}
 """With one of these the bar on which an order was scaled is not known."""
 
@@ -86,13 +88,18 @@ def explain(
     positions: pl.DataFrame,
     weights: pl.DataFrame,
     rebalances: pl.DataFrame,
+    splits: pl.DataFrame,
     asset: Any,
     timestamp: Any,
     time_name: str,
     asset_name: str,
     fill: str,
     size_at: str,
+    max_participation: float | None,
     stopped_at: Any,
+    has_bar: bool,
+    is_scheduled: bool,
+    is_left: bool,
 ) -> str:
     """Describe what one asset did around one bar.
 
@@ -100,21 +107,31 @@ def explain(
     ----------
     orders, fills, cash_flows, positions, weights, rebalances : DataFrame
         Frames of the result.
+    splits : DataFrame with the time column and ``ratio``
+        Those of the asset, held or not, by bar.
     asset, timestamp : object
         Python values, known to be in the data.
     time_name, asset_name : str
         Names of the user's columns.
     fill, size_at : str
         The fill timing of the run, and when its orders are sized.
+    max_participation : float or None
+        Largest share of a bar's volume.
     stopped_at : object
         Timestamp at which `max_drawdown` ended the run, or None.
+    has_bar : bool
+        Whether the asset has a bar at `timestamp`.
+    is_scheduled : bool
+        Whether the schedule names the bar.
+    is_left : bool
+        Whether a delisting of the bar left the position as it was.
 
     Returns
     -------
     str
-        Several lines: the holding, the splits, dividends and fills of the bar, its
-        decision, and the order
-        that the asset got there or else its latest order, with fill and reasons.
+        Several lines: the holding, the splits, dividends, delistings and fills of the
+        bar, its decision, and the order that the asset got there or else its latest
+        order, with fill and reasons.
 
     Notes
     -----
@@ -126,6 +143,8 @@ def explain(
     filled_now = _rows(own_fills.filter(now))
     held = positions.filter(of_asset & now)
     lines = [f"{show(asset)} at {show(timestamp)}"]
+    if not has_bar:
+        lines.append("  bar:       none, the asset has no close here")
     if held.height:
         row = held.row(0, named=True)
         weight = weights.filter(of_asset & now)["weight"][0]
@@ -142,11 +161,12 @@ def explain(
     for row in _rows(flows.filter(now)):
         units += row["quantity"]
         lines.append(_flow(row, units))
+    if is_left:
+        lines.append(f"  delisting: {LEFT}")
     lines += [f"  fill:      {_fill(row)}" for row in filled_now]
 
-    splits = flows.filter(pl.col("kind") == "split")
     histories = (own_fills, splits, own_positions, rebalances)
-    of_order = (*histories, time_name, timestamp, fill, size_at)
+    of_order = (*histories, time_name, timestamp, fill, size_at, max_participation)
     own = orders.filter(of_asset & now)
     decided = rebalances.filter(now)
     if own.height:
@@ -165,7 +185,11 @@ def explain(
     else:
         ruin = fills.filter(pl.col("reason") == "ruined")[time_name]
         over = ruin.head(1).to_list() if (ruin <= timestamp).any() else []
-        words = f", the account was ruined at {show(over[0])}" if over else ""
+        words = ", it is not on the schedule"
+        if is_scheduled:
+            words = ", the weights asked for no rebalance"
+        if over:
+            words = f", the account was ruined at {show(over[0])}"
         if stopped_at is not None and stopped_at <= timestamp and not over:
             words = f", max_drawdown ended the run at {show(stopped_at)}"
         lines.append(f"  decision:  none on this bar{words}")
@@ -201,6 +225,7 @@ def _order(
     timestamp: Any,
     fill: str,
     size_at: str,
+    max_participation: float | None,
 ) -> list[str]:
     """Describe one order of the ledger, from its target to its fill."""
     sized_on = "close" if size_at == "decision" else "the fill price"
@@ -234,6 +259,8 @@ def _order(
         for one in _rows(elsewhere)
     ]
     why = dict(WHY)
+    if max_participation is not None:
+        why["max_participation"] = CAPPED.format(_percent(max_participation))
     last = reasons[-1] if reasons else ""
     if row["status"] == "none" and last in CANCELLED:
         why[last] = CANCELLED[last]

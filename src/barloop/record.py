@@ -45,6 +45,16 @@ NO_SPLITS = Splits(
 )
 
 
+class Delistings(NamedTuple):
+    """Delistings of the actions without a return, of all assets, by bar."""
+
+    bar: IntVector  # row of the panel
+    asset: IntVector  # column of the panel
+
+
+NO_DELISTINGS = Delistings(NO_SPLITS.bar, NO_SPLITS.asset)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """Hold the arrays of a finished run.
@@ -87,6 +97,8 @@ class RunRecord:
         of what `max_drawdown` closes it always holds.
     splits : Splits
         From the actions.
+    delistings : Delistings
+        From the actions.
     """
 
     panel: Panel
@@ -110,6 +122,7 @@ class RunRecord:
     has_limited_weight: bool = False
     has_sizing: bool = False
     splits: Splits = NO_SPLITS
+    delistings: Delistings = NO_DELISTINGS
 
     @property
     def n_bars(self) -> int:
@@ -248,6 +261,7 @@ def record_of(simulation: Any) -> RunRecord:
     has_log = log.codes.shape[1] > 0
     n_journal = int(counters[Counter.N_FILLS]) if has_log else 0
     n_orders = int(counters[Counter.N_ORDERS]) if has_log else 0
+    actions = extras.carry
     return RunRecord(
         panel=simulation.panel,
         config=simulation.config,
@@ -269,14 +283,24 @@ def record_of(simulation: Any) -> RunRecord:
         has_exit_base=extras.exits is not None,
         has_limited_weight=extras.orders is not None,
         has_sizing=extras.orders is not None,
-        splits=NO_SPLITS if extras.carry is None else _splits_of(extras.carry),
+        splits=NO_SPLITS if actions is None else _splits_of(actions),
+        delistings=NO_DELISTINGS if actions is None else _delistings_of(actions),
     )
 
 
 def _splits_of(actions: Any) -> Splits:
     rows = np.flatnonzero(actions.kind == ActionKind.SPLIT)
-    bar = np.searchsorted(actions.start, rows, side="right") - 1
-    return Splits(bar, actions.asset[rows], actions.value[rows])
+    return Splits(_bars_of(actions, rows), actions.asset[rows], actions.value[rows])
+
+
+def _delistings_of(actions: Any) -> Delistings:
+    is_delisting = actions.kind == ActionKind.DELISTING
+    rows = np.flatnonzero(is_delisting & np.isnan(actions.value))
+    return Delistings(_bars_of(actions, rows), actions.asset[rows])
+
+
+def _bars_of(actions: Any, rows: IntVector) -> IntVector:
+    return np.searchsorted(actions.start, rows, side="right") - 1
 
 
 def last_known(

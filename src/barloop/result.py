@@ -16,7 +16,7 @@ from barloop.enums import BarField
 from barloop.errors import SimulationError
 from barloop.panel import Panel
 from barloop.record import RunRecord, record_of
-from barloop.run_notices import notices_frame
+from barloop.run_notices import held_delistings, notices_frame
 from barloop.summary import summary
 from barloop.trades import MethodName, exit_reasons_frame, trades_frame
 
@@ -341,16 +341,23 @@ class BacktestResult:
         """
         from barloop.explain import explain
 
-        self._logs("explain()")
-        panel = self.panel
+        record, panel = self._logs("explain()"), self.panel
         bar = panel.bar_of(timestamp)
-        panel.require_asset(asset)
+        column = panel.require_asset(asset)
         if bar < self._first_bar:
             msg = (
                 f"{panel.show_bar(bar)} is history: the run starts at "
                 f"{panel.show_bar(self._first_bar)}."
             )
             raise SimulationError(msg)
+        of_asset = record.splits.asset == column
+        splits = pl.DataFrame(
+            [
+                record.timestamps(record.splits.bar[of_asset]),
+                pl.Series("ratio", record.splits.ratio[of_asset]),
+            ]
+        )
+        left = held_delistings(record)
         return explain(
             orders=self.orders,
             fills=self.fills,
@@ -358,13 +365,18 @@ class BacktestResult:
             positions=self.positions,
             weights=self.weights,
             rebalances=self.rebalances,
+            splits=splits,
             asset=asset,
             timestamp=panel.timestamp_at(bar),
             time_name=panel.timestamp_name,
             asset_name=panel.asset_name,
             fill=self.config.execution.fill,
             size_at=str(self.config.execution.size_at),
+            max_participation=self.config.limits.max_participation,
             stopped_at=self.stopped_at,
+            has_bar=not math.isnan(panel.close[bar, column]),
+            is_scheduled=bool(record.is_rebalance[bar]),
+            is_left=bool(((left.bar == bar) & (left.asset == column)).any()),
         )
 
     def _headline(self) -> list[tuple[str, str]]:

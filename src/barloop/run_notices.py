@@ -13,8 +13,9 @@ from barloop.enums import (
     OrderField,
     Reason,
 )
+from barloop.holdings import steps
 from barloop.notices import Notice
-from barloop.record import RunRecord
+from barloop.record import Delistings, RunRecord
 from barloop.typing import BoolVector, CodeVector, IntVector
 
 # With a count and its name, a message stays within 79 characters.
@@ -68,6 +69,39 @@ COUNTED = {
 """Counters, each followed by the bar and the asset of the first."""
 COUNTER_NAMES = {Counter.NULL_RANGES: "null_range"}
 
+DELISTED_HELD = (
+    "delistings without a return left a position as it was; set "
+    'missing_data=MissingData(delisted="cash_out") or "write_off", or give them a '
+    "return"
+)
+
+
+def held_delistings(record: RunRecord) -> Delistings:
+    """Find the delistings of the actions that left a position as it was.
+
+    Parameters
+    ----------
+    record : RunRecord
+        The run; without its journal no position is known.
+
+    Returns
+    -------
+    Delistings
+        Those with ``delisted="hold"`` and a position, by bar, then asset.
+    """
+    bar, asset = record.delistings
+    if record.config.missing_data.delisted != "hold" or not bar.size:
+        return Delistings(bar[:0], asset[:0])
+    made, n_bars = steps(record), record.panel.n_bars
+    key = made.asset * n_bars + made.bar
+    # A delisting is part of step 0: what fills on its bar comes later.
+    place = np.searchsorted(key, asset * n_bars + bar) - 1
+    held = place >= 0
+    held[held] = (made.asset[place[held]] == asset[held]) & (
+        made.position[place[held]] != 0.0
+    )
+    return Delistings(bar[held], asset[held])
+
 
 def run_notices(record: RunRecord) -> tuple[Notice, ...]:
     """Count what happened in a run besides plain fills.
@@ -117,6 +151,9 @@ def run_notices(record: RunRecord) -> tuple[Notice, ...]:
     for why, message in EXITS.items():
         chosen = codes[FillField.REASON] == why
         _first(found, why.name.lower(), chosen, bar, asset, message)
+    left = held_delistings(record)
+    every = np.ones(left.bar.size, dtype=np.bool_)
+    _first(found, "delisted_held", every, left.bar, left.asset, DELISTED_HELD)
     if record.config.execution.fill == "same_close":
         found.append(
             Notice(
@@ -146,8 +183,8 @@ def _first(
     found: list[Notice],
     name: str,
     chosen: BoolVector,
-    bar: CodeVector,
-    asset: CodeVector,
+    bar: CodeVector | IntVector,
+    asset: CodeVector | IntVector,
     message: str,
 ) -> None:
     """Count rows of a log, with the bar and the asset of the first."""

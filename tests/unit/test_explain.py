@@ -77,7 +77,7 @@ def test_an_order_that_filled():
         '"A" at 2024-01-03',
         "  holding:   50 units at 12 = 600.00, 54.82% of equity",
         "  fill:      bought 50 at 10.1 (base 10), commission 0.51, slippage 5.00",
-        "  decision:  none on this bar",
+        "  decision:  none on this bar, the weights asked for no rebalance",
         "  latest order of this asset, decided at 2024-01-02:",
         "  target:    50% of equity 1,000.00 at close 10 = 50 units",
         "  held then: nothing",
@@ -139,6 +139,7 @@ def test_an_asset_that_is_not_listed_yet():
     result = run({"A": [10, 10], "B": [None, 10]}, {0: {"A": 0.5, "B": 0.3}})
     assert result.explain("B", DAYS[0]) == text(
         '"B" at 2024-01-02',
+        "  bar:       none, the asset has no close here",
         "  holding:   nothing at the end of this bar",
         "  decision:  complete",
         "  target:    30% of equity 1,000.00",
@@ -176,7 +177,7 @@ def test_nothing_decided_and_an_asset_that_was_never_touched():
     assert result.explain("B", DAYS[1]) == text(
         '"B" at 2024-01-03',
         "  holding:   nothing at the end of this bar",
-        "  decision:  none on this bar",
+        "  decision:  none on this bar, the weights asked for no rebalance",
         "  orders:    none for this asset so far",
     )
 
@@ -337,7 +338,7 @@ def test_an_asset_without_a_bar_that_is_left_alone():
         {0: {"A": 0.5}, 2: {"B": 0.5}},
         missing_data=bl.MissingData(at_decision="skip"),
     )
-    assert result.explain("A", DAYS[2]).splitlines()[2:] == [
+    assert result.explain("A", DAYS[2]).splitlines()[3:] == [
         "  decision:  complete",
         "  target:    0% of equity 1,000.00 at close 10",
         "  held then: 50 units, 50% of equity",
@@ -400,7 +401,7 @@ def test_the_time_of_the_fill_is_told(fill, words, day):
 def test_of_several_orders_the_latest_is_told():
     result = run({"A": [10] * 5}, {0: {"A": 0.5}, 1: {"A": 0.2}, 4: {"A": 0.1}})
     assert result.explain("A", DAYS[3]).splitlines()[2:] == [
-        "  decision:  none on this bar",
+        "  decision:  none on this bar, the weights asked for no rebalance",
         "  latest order of this asset, decided at 2024-01-03:",
         "  target:    20% of equity 1,000.00 at close 10 = 20 units",
         "  held then: 50 units, 50% of equity",
@@ -571,7 +572,7 @@ def test_an_order_that_filled_before_and_after_a_split():
         '"A" at 2024-01-03',
         "  holding:   20 units at 10 = 200.00, 20% of equity",
         "  fill:      bought 20 at 10 (base 10), commission 0.00, slippage 0.00",
-        "  decision:  none on this bar",
+        "  decision:  none on this bar, the weights asked for no rebalance",
         "  latest order of this asset, decided at 2024-01-02:",
         "  target:    40% of equity 1,000.00 at close 5 = 80 units",
         "  held then: nothing",
@@ -583,7 +584,7 @@ def test_an_order_that_filled_before_and_after_a_split():
         "at 2024-01-04",
         "  fill:      bought 20 at 5 (base 5), commission 0.00, slippage 0.00, "
         "at 2024-01-05",
-        "  because:   it was above max_participation of the volume of a bar "
+        "  because:   it was above max_participation, 10% of the volume of a bar "
         "(max_participation)",
     )
 
@@ -663,6 +664,52 @@ def test_the_scaling_of_an_order_that_waited_is_told_without_its_factor():
     assert line(result, "B", 1, "because") == [
         "all opening buys of the bar were scaled by 0.555556 to the cash there was "
         "(scaled_to_cash)"
+    ]
+
+
+def test_a_split_is_told_of_an_asset_that_was_not_held():
+    result = run(
+        {"A": [10, None, 5, 5], "B": [5] * 4},
+        {0: {"A": 0.5}},
+        actions=actions((2, "A", "split", 2.0)),
+    )
+    assert line(result, "A", 0, "target") == [
+        "50% of equity 1,000.00 at close 5 = 100 units"
+    ]
+    assert line(result, "A", 0, "units") == [
+        "target, held then and order are in units after the split of 2 for 1 at "
+        "2024-01-04"
+    ]
+
+
+def test_a_delisting_that_leaves_the_position():
+    prices = {"A": [10, 10, None, None], "B": [1] * 4}
+    ends = actions((2, "A", "delisting", None), (2, "B", "delisting", None))
+    result = run(prices, {0: {"A": 0.5}}, actions=ends)
+    assert result.explain("A", DAYS[2]).splitlines()[:5] == [
+        '"A" at 2024-01-04',
+        "  bar:       none, the asset has no close here",
+        "  holding:   50 units at 10 = 500.00, 50% of equity",
+        "  delisting: without a return, the position is left as it was "
+        '(delisted="hold")',
+        "  decision:  none on this bar, the weights asked for no rebalance",
+    ]
+    # On other bars, without a position and with another policy there is no such line.
+    assert line(result, "A", 1, "delisting") == []
+    assert line(result, "A", 3, "delisting") == []
+    assert line(result, "B", 2, "delisting") == []
+    paid = bl.MissingData(delisted="cash_out")
+    result = run(prices, {0: {"A": 0.5}}, actions=ends, missing_data=paid)
+    assert line(result, "A", 2, "delisting") == []
+
+
+def test_a_bar_off_the_schedule_is_told_from_one_without_a_rebalance():
+    result = run({"A": [10] * 4}, {0: {"A": 0.5}}, schedule=[DAYS[0], DAYS[2]])
+    assert [line(result, "A", bar, "decision")[0] for bar in range(4)] == [
+        "complete",
+        "none on this bar, it is not on the schedule",
+        "none on this bar, the weights asked for no rebalance",
+        "none on this bar, it is not on the schedule",
     ]
 
 

@@ -1662,7 +1662,25 @@ def stopped() -> bl.BacktestResult:
     )
 
 
+def left_by_delistings(delisted: str = "hold", **fields: Any) -> bl.BacktestResult:
+    """A and C are held when they are delisted, A and B without a return."""
+    return run(
+        {"A": [10, 10, 10, None], "B": [10] * 4, "C": [10] * 4},
+        {0: {"A": 0.5, "C": 0.2}},
+        actions=actions(
+            (0, "A", "delisting", None),
+            (2, "A", "split", 2.0),
+            (2, "B", "delisting", None),
+            (2, "C", "delisting", -0.5),
+            (3, "A", "delisting", None),
+        ),
+        missing_data=bl.MissingData(delisted=delisted),
+        **fields,
+    )
+
+
 NOTICES: dict[str, tuple[Any, tuple[int, Any, Any]]] = {
+    "delisted_held": (left_by_delistings, (1, DAYS[3], "A")),
     "price_outside_range": (lambda: run(OUTSIDE, {}), (2, DAYS[1], "A")),
     "null_close": (lambda: run(NULL_CLOSE, {}), (2, DAYS[1], "B")),
     "context_gap": (
@@ -1900,6 +1918,40 @@ def test_an_earlier_close_is_counted_once_per_bar(fill):
     assert found.select("count", "first_date", "first_symbol").rows() == [
         (1, DAYS[2], "A")
     ]
+
+
+def test_a_delisting_that_leaves_a_position_says_what_to_set():
+    found = left_by_delistings().notices.filter(notice="delisted_held")
+    assert found["message"].to_list() == [
+        "delistings without a return left a position as it was; set "
+        'missing_data=MissingData(delisted="cash_out") or "write_off", or give them a '
+        "return"
+    ]
+
+
+def test_only_a_position_that_stays_is_counted_as_left():
+    sold = run(
+        {"A": [10] * 5, "B": [10] * 5},
+        {1: {"A": 0.5}, 2: {"B": 0.5}},
+        execution=bl.Execution(fill="same_close"),
+        actions=actions(
+            # Bought on the bar of the first, after it; sold on that of the second.
+            (1, "A", "delisting", None),
+            (2, "A", "delisting", None),
+            (3, "A", "delisting", None),
+            (4, "B", "delisting", None),
+        ),
+    )
+    found = sold.notices.filter(notice="delisted_held")
+    assert found.select("count", "first_date", "first_symbol").rows() == [
+        (2, DAYS[2], "A")
+    ]
+    for other in (
+        left_by_delistings("cash_out"),
+        left_by_delistings("write_off"),
+        left_by_delistings(keep="equity"),
+    ):
+        assert "delisted_held" not in other.notices["notice"].to_list()
 
 
 def test_notices_name_each_kind_once():

@@ -6,11 +6,30 @@ from typing import Any
 
 import polars as pl
 from hypothesis import assume
+from polars.testing import assert_frame_equal
 
 from oracle import Flow, OracleResult
 from strategies import World
 
+FRAMES = ("equity", "fills", "orders", "positions", "rebalances", "next_orders")
 CARRIED = ("interest", "borrow_cost", "dividend")
+
+
+def assert_same_bits(left: pl.DataFrame, right: pl.DataFrame) -> None:
+    """Raise unless the frames are equal, the sign of a zero included."""
+    assert_frame_equal(left, right, check_exact=True)
+    floats = [name for name, dtype in left.schema.items() if dtype == pl.Float64]
+    for name in floats:
+        bits = [
+            frame[name].fill_null(0.5).to_numpy().tobytes() for frame in (left, right)
+        ]
+        assert bits[0] == bits[1], f"{name} differs in bits"
+
+
+def assert_same_runs(left: Any, right: Any, frames: tuple[str, ...] = FRAMES) -> None:
+    for name in frames:
+        assert_same_bits(getattr(left, name), getattr(right, name))
+    assert left.ruined_at == right.ruined_at
 
 
 class Comparison:

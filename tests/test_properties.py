@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import barloop as bl
+from comparison import assert_same_bits, assert_same_runs
 from strategies import World, examples, worlds
 
 DECIDED = [  # what an order is, known when it is decided
@@ -30,24 +31,6 @@ DECIDED = [  # what an order is, known when it is decided
     "price",
     "quantity",
 ]
-FRAMES = ("equity", "fills", "orders", "positions", "rebalances", "next_orders")
-
-
-def assert_same_bits(left: pl.DataFrame, right: pl.DataFrame) -> None:
-    """Raise unless the frames are equal, the sign of a zero included."""
-    assert_frame_equal(left, right, check_exact=True)
-    floats = [name for name, dtype in left.schema.items() if dtype == pl.Float64]
-    for name in floats:
-        bits = [
-            frame[name].fill_null(0.5).to_numpy().tobytes() for frame in (left, right)
-        ]
-        assert bits[0] == bits[1], f"{name} differs in bits"
-
-
-def assert_same_runs(left: Any, right: Any, frames: tuple[str, ...] = FRAMES) -> None:
-    for name in frames:
-        assert_same_bits(getattr(left, name), getattr(right, name))
-    assert left.ruined_at == right.ruined_at
 
 
 def rows_by_bar(world: World, frame: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:

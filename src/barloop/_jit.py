@@ -73,6 +73,31 @@ def kernel(function: Kernel) -> Kernel:
     return cast("Kernel", compiled)
 
 
+def kernel_with(signature: Any, function: Kernel) -> Kernel:
+    """Compile `function` for one signature, at once.
+
+    Parameters
+    ----------
+    signature : numba signature
+        Needed where an argument is a function pointer, which numba does not infer.
+    function : callable
+        As for `kernel`.
+
+    Returns
+    -------
+    callable
+        The compiled dispatcher, cached like a kernel.
+    """
+    digest = sources_digest()
+    if not function.__qualname__.endswith(digest):
+        function.__qualname__ = f"{function.__qualname__}_{digest}"
+    try:
+        compiled = njit(signature, cache=True, **OPTIONS)(function)
+    except RuntimeError:
+        compiled = njit(signature, **OPTIONS)(function)
+    return cast("Kernel", compiled)
+
+
 def subkernel(function: Kernel) -> Kernel:
     """Compile `function` as a part of the kernels that call it.
 

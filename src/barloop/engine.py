@@ -18,7 +18,7 @@ from barloop.lookup import empty_range
 from barloop.panel import Panel
 from barloop.result import BacktestResult, result_of
 from barloop.schedule import Schedule, rebalance_mask
-from barloop.simulation import Simulation
+from barloop.simulation import Simulation, Stage
 from barloop.typing import FrameLike, WeightsFn
 from barloop.weights import resolve_weights
 
@@ -153,6 +153,43 @@ def prepare(
         At its first bar.
     """
     panel = df if isinstance(df, Panel) else Panel.from_frame(df)
+    stage = stage_of(
+        panel,
+        config,
+        context=context,
+        actions=actions,
+        start=start,
+        end=end,
+        full=full,
+    )
+    weights = resolve_weights(weights_fn, stage.panel, params, stage.is_rebalance)
+    return Simulation(stage, weights)
+
+
+def stage_of(
+    panel: Panel,
+    config: BacktestConfig,
+    *,
+    context: FrameLike | Context | None = None,
+    actions: FrameLike | None = None,
+    start: Any = None,
+    end: Any = None,
+    full: bool = False,
+) -> Stage:
+    """Check settings against the data: everything of a run but its weights.
+
+    Parameters
+    ----------
+    panel : Panel
+        The data.
+    config, context, actions, start, end, full
+        See `prepare`.
+
+    Returns
+    -------
+    Stage
+        May serve any number of runs.
+    """
     first_bar, stop_bar = panel.bar_range(start, end)
     if first_bar >= stop_bar:
         raise empty_range(panel.timestamps, start, end)
@@ -178,16 +215,13 @@ def prepare(
             "pass actions=, or say after how many bars without data",
         )
     rows = None if actions is None else action_rows(actions, panel, first_bar)
-    extras = extras_of(panel, config, rows, first_bar, bars_per_year, full=full)
-    weights = resolve_weights(weights_fn, panel, params)
-    return Simulation(
-        panel,
-        weights,
-        config,
-        aligned,
-        np.ascontiguousarray(mask[: panel.n_bars], dtype=np.bool_),
-        first_bar,
-        bars_per_year,
-        extras,
-        rows,
+    return Stage(
+        panel=panel,
+        config=config,
+        context=aligned,
+        is_rebalance=np.ascontiguousarray(mask[: panel.n_bars], dtype=np.bool_),
+        first_bar=first_bar,
+        bars_per_year=bars_per_year,
+        extras=extras_of(panel, config, rows, first_bar, bars_per_year, full=full),
+        actions=rows,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,14 +10,15 @@ import numpy as np
 from barloop.actions import ActionRows
 from barloop.bar import Bar
 from barloop.callbacks import DecisionRow
+from barloop.compiled import CompiledCallback
 from barloop.config import BacktestConfig
 from barloop.context import AlignedContext
-from barloop.enums import AssetField, BarField, Counter, SimStatus
+from barloop.enums import AssetField, BarField, Counter, SimStatus, WeightFault
 from barloop.notices import Notice
 from barloop.options import option_vector
 from barloop.panel import Panel
 from barloop.typing import BoolVector, FloatBlock, WeightsCallback
-from barloop.weights import WeightRows, pack
+from barloop.weights import JittedWeights, WeightRows, pack
 
 if TYPE_CHECKING:
     from barloop._kernels.buffers import Book, Decisions, Extras, Log
@@ -25,19 +27,24 @@ if TYPE_CHECKING:
 N_ACCOUNT = len(AssetField)
 CASH = int(BarField.CASH)
 EQUITY = int(BarField.EQUITY)
+END_OF_HISTORY = (
+    "Hint: the last bar of bar.history is this one, number bar.t; nothing after it can "
+    "be read."
+)
+WINDOW_CELLS = 20_000_000
+"""Bars times assets that the loop runs through between two looks at an interrupt."""
 LARGE_LOG = 1_000_000
 """Rows up to which a log is allocated for the worst case; above, it grows."""
 
 
-class Simulation:
-    """A run that has been checked; `reset` and `run` it any number of times.
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Stage:
+    """Everything of a run but its weights: may serve many runs.
 
     Parameters
     ----------
     panel : Panel
         Prices.
-    weights : WeightRows or callable
-        From `resolve_weights`.
     config : BacktestConfig
         Settings.
     context : AlignedContext or None
@@ -54,69 +61,112 @@ class Simulation:
         What was left out of the actions becomes notices.
     """
 
-    def __init__(
-        self,
-        panel: Panel,
-        weights: WeightRows | WeightsCallback,
-        config: BacktestConfig,
-        context: AlignedContext | None,
-        is_rebalance: BoolVector,
-        first_bar: int,
-        bars_per_year: float,
-        extras: Extras,
-        actions: ActionRows | None = None,
-    ) -> None:
-        from barloop._kernels.buffers import Decisions, Market
+    panel: Panel
+    config: BacktestConfig
+    context: AlignedContext | None
+    is_rebalance: BoolVector
+    first_bar: int
+    bars_per_year: float
+    extras: Extras
+    actions: ActionRows | None = None
 
+
+class Simulation:
+    """A run that has been checked; `reset` and `run` it any number of times.
+
+    Parameters
+    ----------
+    stage : Stage
+        Market and settings.
+    weights : WeightRows, callable or JittedWeights
+        From `resolve_weights`.
+    """
+
+    def __init__(
+        self, stage: Stage, weights: WeightRows | WeightsCallback | JittedWeights
+    ) -> None:
+        from barloop._kernels.buffers import Market
+
+        panel = stage.panel
+        self.stage = stage
         self.panel = panel
-        self.config = config
-        self.first_bar = first_bar
-        self.bars_per_year = bars_per_year
-        self.is_rebalance = is_rebalance
-        self.context = context
-        self.extras = extras
-        self.actions = actions
-        self.notices: list[Notice] = [] if context is None else list(context.gaps)
-        if actions is not None:
-            self.notices.extend(actions.notices)
+        self.config = stage.config
+        self.first_bar = stage.first_bar
+        self.bars_per_year = stage.bars_per_year
+        self.is_rebalance = stage.is_rebalance
+        self.context = stage.context
+        self.extras = stage.extras
+        self.actions = stage.actions
         self._callback: WeightsCallback | None = None
+        self._compiled: CompiledCallback | None = None
         self._row: DecisionRow | None = None
         market_open = panel.close if panel.open is None else panel.open
         self.market = Market(market_open, panel.close)
+        self.use(weights)
+        self.options = option_vector(
+            stage.config,
+            asks=self._row is not None,
+            first_bar=stage.first_bar,
+            bars_per_year=stage.bars_per_year,
+        )
+
+    def use(self, weights: WeightRows | WeightsCallback | JittedWeights) -> None:
+        """Take the decisions of the next run from other weights of the same form.
+
+        Parameters
+        ----------
+        weights : WeightRows, callable or JittedWeights
+            From `resolve_weights`, for the same stage.
+
+        Raises
+        ------
+        WeightsError
+            If a weight of a columnar form is not valid, or a compiled callback does
+            not fit the data.
+        """
+        from barloop._kernels.buffers import Decisions
+
+        context = self.context
+        self.notices: list[Notice] = [] if context is None else list(context.gaps)
+        if self.actions is not None:
+            self.notices.extend(self.actions.notices)
         if isinstance(weights, WeightRows):
-            packed = pack(weights, panel, is_rebalance, config.limits)
-            if packed.n_unread:
-                message = "timestamps of the weights frame are not on the schedule"
-                self.notices.append(
-                    Notice(
-                        "weights_off_schedule",
-                        packed.n_unread,
-                        packed.first_unread,
-                        None,
-                        message,
-                    )
-                )
-            self._decisions = Decisions(
-                packed.kind, packed.start, packed.asset, packed.weight
-            )
-        else:
+            self._decisions = self._pack(weights)
+            return
+        if not isinstance(weights, JittedWeights):
             self._callback = weights
-            self._row = DecisionRow(panel, config.limits)
+        elif self._compiled is None:
+            self._compiled = CompiledCallback(weights, self.panel, context)
+        else:
+            self._compiled.decide_with(weights.params)
+        if self._row is None:
+            self._row = DecisionRow(self.panel, self.config.limits)
             self._decisions = Decisions(
-                is_rebalance.astype(np.int8),
+                self.is_rebalance.astype(np.int8),
                 self._row.start,
                 self._row.asset,
                 self._row.weight,
             )
-        self.options = option_vector(
-            config,
-            asks=self._callback is not None,
-            first_bar=first_bar,
-            bars_per_year=bars_per_year,
-        )
+
+    def _pack(self, weights: WeightRows) -> Decisions:
+        from barloop._kernels.buffers import Decisions
+
+        packed = pack(weights, self.panel, self.is_rebalance, self.config.limits)
+        if packed.n_unread:
+            message = "timestamps of the weights frame are not on the schedule"
+            self.notices.append(
+                Notice(
+                    "weights_off_schedule",
+                    packed.n_unread,
+                    packed.first_unread,
+                    None,
+                    message,
+                )
+            )
+        return Decisions(packed.kind, packed.start, packed.asset, packed.weight)
 
     def reset(self, *, keep_log: bool) -> None:
-        """Stand before the first bar with cash only.
+        """Stand before the first bar with cash only, in new arrays.
 
         Parameters
         ----------
@@ -134,9 +184,16 @@ class Simulation:
         if keep_log:
             # Each target is bought and each holding sold at most once per decision;
             # waiting orders and rare events grow the log.
-            n_pairs = 0 if self._callback else len(self._decisions.asset)
+            n_pairs = 0 if self._row else len(self._decisions.asset)
             n_rows = min(2 * n_pairs + 8 * panel.n_assets, LARGE_LOG) + 64
             self.log = new_log(n_rows)
+
+    def rewind(self) -> None:
+        """Stand before the first bar again, in the same arrays, without a log."""
+        from barloop._kernels.buffers import clear_book
+
+        clear_book(self.state, self.config.initial_cash, self.first_bar)
+        self.bars[:] = 0.0
 
     @property
     def decisions(self) -> Decisions:
@@ -144,26 +201,42 @@ class Simulation:
         return self._decisions
 
     @property
-    def asks(self) -> bool:
-        """Whether a Python callback decides."""
-        return self._callback is not None
+    def compiled(self) -> CompiledCallback | None:
+        """The compiled callback that decides, if one does."""
+        return self._compiled
 
-    def run(self) -> None:
-        """Drive the loop from where it stands to the last bar.
+    def run(self, stop_bar: int | None = None) -> None:
+        """Drive the loop from where it stands.
+
+        Parameters
+        ----------
+        stop_bar : int, optional
+            Run the bars before this one; to the end when None.
 
         Raises
         ------
         WeightsError
             If a callback says something that is not a decision.
+
+        Notes
+        -----
+        Python is back between windows of `WINDOW_CELLS`, so that an interrupt is heard.
         """
+        end = self.panel.n_bars if stop_bar is None else stop_bar
+        window = max(WINDOW_CELLS // self.panel.n_assets, 1)
+        at = int(self.state.counters[Counter.BAR])
+        while at < end:
+            at = min(at + window, end)
+            self._run_to(at)
+
+    def _run_to(self, stop_bar: int) -> None:
         from barloop._kernels.buffers import grow_log
         from barloop._kernels.simulate import advance
 
-        n_bars, n_assets = self.panel.n_bars, self.panel.n_assets
         counters = self.state.counters
         while True:
-            status = advance(
-                n_bars,
+            given = (
+                stop_bar,
                 self.market,
                 self._decisions,
                 self.options,
@@ -172,13 +245,34 @@ class Simulation:
                 self.bars,
                 *self.extras,
             )
+            status = self._drive(given) if self._compiled else advance(*given)
             if status == SimStatus.DONE:
                 return
             if status == SimStatus.LOG_FULL:
-                self.log = grow_log(self.log, counters, n_assets)
+                self.log = grow_log(self.log, counters, self.panel.n_assets)
             else:
                 t = int(counters[Counter.BAR])
                 counters[Counter.ANSWER] = self._ask(t)
+
+    def _drive(self, given: tuple[Any, ...]) -> int:
+        compiled, counters = self._compiled, self.state.counters
+        if compiled is None:
+            msg = "there is no compiled callback."
+            raise AssertionError(msg)
+        try:
+            status, fault, asset = compiled.run(*given)
+        except Exception as error:
+            error.add_note(self._where(int(counters[Counter.BAR])))
+            if isinstance(error, IndexError):
+                error.add_note(END_OF_HISTORY)
+            raise
+        if fault != WeightFault.NONE:
+            t = int(counters[Counter.BAR])
+            raise compiled.fault(t, fault, asset, self.config.limits)
+        return status
+
+    def _where(self, t: int) -> str:
+        return f"in the weights function at {self.panel.show_bar(t)}"
 
     def _ask(self, t: int) -> int:
         callback, row = self._callback, self._row
@@ -197,6 +291,6 @@ class Simulation:
         try:
             said: Any = callback(bar)
         except Exception as error:
-            error.add_note(f"in the weights function at {self.panel.show_bar(t)}")
+            error.add_note(self._where(t))
             raise
         return row.accept(said, t)

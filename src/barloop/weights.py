@@ -99,9 +99,23 @@ class WeightRows:
     """Columns of the panel beside `nan_bar`."""
 
 
+@dataclass(frozen=True, slots=True)
+class JittedWeights:
+    """A compiled callback and its parameters, before it meets the data."""
+
+    function: Any
+    """``f(bar, params, weights_out) -> bool``, jitted by the user."""
+    params: Mapping[str, Any]
+    kinds: Mapping[str, str] | None = None
+    """Kind of each parameter over all sets of a sweep, see `compiled.kind_of`."""
+
+
 def resolve_weights(
-    weights_fn: Any, panel: Panel, params: Mapping[str, Any] | None
-) -> WeightRows | WeightsCallback:
+    weights_fn: Any,
+    panel: Panel,
+    params: Mapping[str, Any] | None,
+    is_rebalance: BoolVector | None = None,
+) -> WeightRows | WeightsCallback | JittedWeights:
     """Tell the forms of weights apart and bring columnar ones into rows.
 
     Parameters
@@ -144,12 +158,9 @@ def resolve_weights(
             f"{type(weights_fn).__name__}."
         )
         raise WeightsError(msg)
-    if hasattr(weights_fn, "py_func"):
-        msg = (
-            "weights_fn is compiled by numba; compiled callbacks are not supported "
-            "yet.\nHint: pass the plain Python function."
-        )
-        raise WeightsError(msg)
+    if is_jitted(weights_fn):
+        _require_jitted(weights_fn)
+        return JittedWeights(weights_fn, given)
     parameters = _parameters(weights_fn)
     _require_parameters(weights_fn, parameters, given)
     if parameters and parameters[0].name == "bar":
@@ -163,6 +174,56 @@ def resolve_weights(
         )
         raise WeightsError(msg)
     return _columnar_rows(made, panel)
+
+
+COMPILED_SIGNATURE = ("bar", "params", "weights_out")
+
+
+def is_jitted(weights_fn: Any) -> bool:
+    """Tell whether a function is a compiled callback.
+
+    Parameters
+    ----------
+    weights_fn : object
+        What the user passed.
+
+    Returns
+    -------
+    bool
+        True for a function jitted by numba; with ``NUMBA_DISABLE_JIT=1``, where numba
+        leaves functions as they are, for one that takes ``(bar, params,
+        weights_out)``.
+    """
+    if hasattr(weights_fn, "py_func"):
+        return True
+    code = getattr(weights_fn, "__code__", None)
+    if code is None or code.co_varnames[: code.co_argcount] != COMPILED_SIGNATURE:
+        return False
+    import numba
+
+    settings: Any = numba.config
+    return bool(settings.DISABLE_JIT)
+
+
+def _require_jitted(function: Any) -> None:
+    """Raise WeightsError unless a jitted function takes (bar, params, weights_out)."""
+    source = getattr(function, "py_func", function)
+    parameters = list(inspect.signature(source).parameters.values())
+    plain = all(one.kind == one.POSITIONAL_OR_KEYWORD for one in parameters)
+    if len(parameters) == 3 and plain and parameters[0].name == "bar":
+        return
+    taken = ", ".join(one.name for one in parameters)
+    hint = "Hint: pass the plain Python function for any other form."
+    if parameters and parameters[0].name == "bar":
+        hint = (
+            "Hint: parameters stand in params, as params.lookback, and weights are "
+            "written to weights_out."
+        )
+    msg = (
+        "a compiled weights function must be f(bar, params, weights_out) and return "
+        f"True or False; {source.__name__!r} takes ({taken}).\n{hint}"
+    )
+    raise WeightsError(msg)
 
 
 def _is_columnar(weights: Any) -> bool:
@@ -187,6 +248,13 @@ def _require_parameters(
         inspect.signature(function).bind(*first, **given)
     except TypeError as error:
         named = [p.name for p in parameters if p.name != "bar"]
+        if tuple(p.name for p in parameters) == COMPILED_SIGNATURE:
+            msg = (
+                "a function of (bar, params, weights_out) is a compiled callback, and "
+                f"{getattr(function, '__name__', 'this one')!r} is not compiled.\n"
+                "Hint: decorate it with @numba.njit."
+            )
+            raise WeightsError(msg) from error
         near = "".join(suggestion(name, named) for name in given if name not in named)
         unbound = not first and parameters and parameters[0].name not in given
         hint = f"\n{CALLBACK_HINT}" if unbound else ""

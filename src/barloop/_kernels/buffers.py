@@ -186,23 +186,41 @@ def new_book(n_assets: int, initial_cash: float, first_bar: int) -> Book:
     Book
         Zero positions, unknown last closes, nothing waiting.
     """
-    floats = np.zeros((N_FLOATS, n_assets))
-    floats[AssetField.LAST_CLOSE] = np.nan
-    floats[AssetField.ENTRY_PRICE] = np.nan
-    floats[AssetField.ENTRY_BAR] = -1.0
-    codes = np.zeros((N_CODES, n_assets), dtype=np.int64)
-    codes[LAST_SEEN] = codes[EXIT_BAR] = codes[USED_BAR] = -1
-    counters = np.zeros(len(Counter), dtype=np.int64)
-    counters[Counter.BAR] = first_bar
-    counters[Counter.ANSWER] = -1
-    counters[Counter.RUINED_AT] = counters[Counter.STOPPED_AT] = -1
-    return Book(
-        floats,
-        np.zeros((N_LISTS, n_assets), dtype=np.uint32),
-        codes,
-        np.full(N_MONEY, float(initial_cash)),
-        counters,
+    book = Book(
+        np.empty((N_FLOATS, n_assets)),
+        np.empty((N_LISTS, n_assets), dtype=np.uint32),
+        np.empty((N_CODES, n_assets), dtype=np.int64),
+        np.empty(N_MONEY),
+        np.empty(len(Counter), dtype=np.int64),
     )
+    clear_book(book, initial_cash, first_bar)
+    return book
+
+
+def clear_book(book: Book, initial_cash: float, first_bar: int) -> None:
+    """Make an account hold cash only.
+
+    Parameters
+    ----------
+    book : Book
+        Written in place.
+    initial_cash : float
+        Currency.
+    first_bar : int
+        The bar at which the loop starts.
+    """
+    book.floats[:] = 0.0
+    book.floats[AssetField.LAST_CLOSE] = np.nan
+    book.floats[AssetField.ENTRY_PRICE] = np.nan
+    book.floats[AssetField.ENTRY_BAR] = -1.0
+    book.lists[:] = 0
+    book.codes[:] = 0
+    book.codes[LAST_SEEN] = book.codes[EXIT_BAR] = book.codes[USED_BAR] = -1
+    book.money[:] = float(initial_cash)
+    book.counters[:] = 0
+    book.counters[Counter.BAR] = first_bar
+    book.counters[Counter.ANSWER] = -1
+    book.counters[Counter.RUINED_AT] = book.counters[Counter.STOPPED_AT] = -1
 
 
 def new_bars(n_bars: int) -> FloatBlock:

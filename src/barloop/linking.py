@@ -1,0 +1,100 @@
+"""The user's function, its shim and the loop: compiled and tied by pointers."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Any
+
+import numba as numba_
+import numpy as np
+
+from barloop._jit import kernel_with
+from barloop._kernels.buffers import Market
+from barloop._kernels.drive import drive
+from barloop._kernels.simulate import advance
+from barloop.code_names import USER_OPTIONS, with_bounds_checks
+from barloop.compile_errors import explained, must_return, title_of
+from barloop.errors import WeightsError
+from barloop.layout import frozen
+from barloop.shim import Layout, make_shim
+
+numba: Any = numba_  # its own types are partial
+types: Any = numba_.types
+
+_asks: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def linked(function: Any, layout: Layout) -> Any:
+    """Return the shim of a function, compiled once per layout."""
+    made = _asks.setdefault(function, {})
+    if layout not in made:
+        made[layout] = _compile(function, layout)
+    return made[layout]
+
+
+def _compile(function: Any, layout: Layout) -> Any:
+    plain = getattr(function, "py_func", function)
+    if numba.config.DISABLE_JIT:
+        return make_shim(plain, layout)
+    user = numba.njit(**USER_OPTIONS, no_cpython_wrapper=True)(
+        with_bounds_checks(plain)
+    )
+    compiled = numba.njit(**USER_OPTIONS)(make_shim(user, layout))
+    try:
+        compiled.compile(_ask_signature())
+    except numba.core.errors.NumbaError as error:
+        raise WeightsError(explained(plain, str(error))) from None
+    (returned,) = {one.signature.return_type for one in user.overloads.values()}
+    if not isinstance(returned, (types.Boolean, types.BooleanLiteral)):
+        said = "a number" if isinstance(returned, types.Number) else str(returned)
+        msg = f"{title_of(plain)}: {must_return(said)}"
+        raise WeightsError(msg)
+    return compiled
+
+
+@functools.cache
+def _ask_signature() -> Any:
+    """Return the one signature through which every callback is called."""
+
+    def read_only(ndim: int) -> Any:
+        return types.Array(types.float64, ndim, "C", readonly=True)
+
+    panel = frozen(np.zeros((1, 1)))
+    return types.boolean(
+        types.int64,
+        numba.typeof(Market(panel, panel)),
+        read_only(3),
+        read_only(2),
+        read_only(1),
+        read_only(2),
+        types.float64,
+        types.float64,
+        types.Array(types.float64, 1, "C"),
+    )
+
+
+_drivers: dict[Any, Any] = {}
+
+
+def driver(state: tuple[Any, ...], ask: Any) -> tuple[Any, Any]:
+    """Return `advance` for these arguments and the loop that drives it."""
+    if numba.config.DISABLE_JIT:
+        return advance, drive
+    arguments = tuple(numba.typeof(one) for one in state)
+    if arguments not in _drivers:
+        loop: Any = advance
+        loop.compile(arguments)
+        returned = loop.overloads[arguments].signature.return_type
+        block = frozen(np.zeros((1, 1, 1)))
+        signature = types.Tuple((types.int64, types.int64, types.int64))(
+            *arguments,
+            numba.typeof(block),
+            numba.typeof(block[0]),
+            numba.typeof(block[0, 0]),
+            types.Array(types.float64, 1, "C"),
+            types.FunctionType(returned(*arguments)),
+            types.FunctionType(_ask_signature()),
+        )
+        _drivers[arguments] = kernel_with(signature, drive)
+    return advance, _drivers[arguments]

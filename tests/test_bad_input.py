@@ -745,8 +745,10 @@ def test_compiled_callback():
     # What numba.njit returns unless NUMBA_DISABLE_JIT is set.
     compiled = CPUDispatcher(lambda bar: None)
     assert refused(WeightsError, frame(), compiled) == (
-        "weights_fn is compiled by numba; compiled callbacks are not supported yet.\n"
-        "Hint: pass the plain Python function."
+        "a compiled weights function must be f(bar, params, weights_out) and return "
+        "True or False; '<lambda>' takes (bar).\n"
+        "Hint: parameters stand in params, as params.lookback, and weights are written "
+        "to weights_out."
     )
 
 

@@ -17,7 +17,8 @@ from barloop.limits import Limits
 from barloop.orders import BarOrders, unknown_asset, weight_number
 from barloop.panel import Panel
 from barloop.typing import FloatVector, IndexVector, IntVector
-from barloop.weights import Partial, gross_error, weight_error
+from barloop.weight_rows import gross_error, weight_error
+from barloop.weights import Partial
 
 MARKED_HINT = "\nHint: equal_weight(...) gives the assets it marks equal weights."
 PANDAS_HINT = (

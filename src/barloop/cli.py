@@ -1,4 +1,4 @@
-"""The command line: ``barloop demo``."""
+"""The command line: ``barloop demo`` and ``barloop sweep``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import barloop
 from barloop.demo import demo
 from barloop.errors import BarloopError
+from barloop.sweep_command import add_sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,12 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="folder for the frames (default: %(default)s)",
     )
+    demo_parser.set_defaults(run=run_demo)
+    add_sweep(commands)
     chosen = parser.parse_args(arguments)
     try:
-        demo(chosen.out)
+        status: int = chosen.run(chosen)
     except (BarloopError, OSError) as error:
         print(f"barloop: {error}", file=sys.stderr)
         return 1
+    return status
+
+
+def run_demo(chosen: argparse.Namespace) -> int:
+    """Run the demo into the folder that was chosen."""
+    demo(chosen.out)
     return 0
 
 

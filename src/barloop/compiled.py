@@ -17,7 +17,8 @@ from barloop.limits import Limits
 from barloop.panel import Panel
 from barloop.schema import listed
 from barloop.typing import FloatBlock
-from barloop.weights import JittedWeights, gross_error, weight_error
+from barloop.weight_rows import gross_error, weight_error
+from barloop.weights import JittedWeights
 
 if TYPE_CHECKING:
     from barloop.shim import Layout

@@ -243,10 +243,11 @@ _GROUPS: dict[str, type[Any]] = {
     "financing": Financing,
     "missing_data": MissingData,
 }
-_PATHS = [
+PATHS = [
     *[f.name for f in fields(BacktestConfig)],
     *[f"{name}.{f.name}" for name, kind in _GROUPS.items() for f in fields(kind)],
 ]
+"""Every path of a setting, see `BacktestConfig.replace`."""
 
 
 def _plain(value: Any) -> Any:
@@ -370,14 +371,14 @@ def _refuse_percent(config: BacktestConfig) -> None:
 
 
 def _require_path(path: str) -> None:
-    if path in _PATHS:
+    if path in PATHS:
         return
     tail = str(path).rpartition(".")[2]
-    same = [known for known in _PATHS if known.endswith(f".{tail}")]
-    near = suggestion(str(path), same or _PATHS)
+    same = [known for known in PATHS if known.endswith(f".{tail}")]
+    near = suggestion(str(path), same or PATHS)
     if same and not (near and "." in path):
         near = f" Did you mean {' or '.join(map(repr, same))}?"
-    msg = f"unknown setting {path!r}.{near}\nKnown settings: {', '.join(_PATHS)}."
+    msg = f"unknown setting {path!r}.{near}\nKnown settings: {', '.join(PATHS)}."
     raise ConfigError(msg)
 
 

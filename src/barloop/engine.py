@@ -8,7 +8,7 @@ from typing import Any, Literal, Unpack, get_args
 import numpy as np
 import polars as pl
 
-from barloop.actions import action_rows
+from barloop.actions import ActionRows, action_rows
 from barloop.annualisation import infer_bars_per_year
 from barloop.checks import refuse_meaningless, require_choice
 from barloop.config import BacktestConfig, ConfigFields, resolve
@@ -166,12 +166,43 @@ def prepare(
     return Simulation(stage, weights)
 
 
+def run_panel(
+    df: FrameLike | Panel, start: Any = None, end: Any = None
+) -> tuple[Panel, int]:
+    """Return the data up to the last bar of a run, and its first bar.
+
+    Parameters
+    ----------
+    df : frame or Panel
+        The data.
+    start, end : date, datetime, str or int, optional
+        First and last bar of the run.
+
+    Returns
+    -------
+    (Panel, int)
+        The first bar is a row of the panel.
+
+    Raises
+    ------
+    PanelError
+        If there is no bar between.
+    """
+    panel = df if isinstance(df, Panel) else Panel.from_frame(df)
+    first_bar, stop_bar = panel.bar_range(start, end)
+    if first_bar >= stop_bar:
+        raise empty_range(panel.timestamps, start, end)
+    if stop_bar < panel.n_bars:
+        panel = panel.truncate(stop_bar)
+    return panel, first_bar
+
+
 def stage_of(
     panel: Panel,
     config: BacktestConfig,
     *,
     context: FrameLike | Context | None = None,
-    actions: FrameLike | None = None,
+    actions: FrameLike | ActionRows | None = None,
     start: Any = None,
     end: Any = None,
     full: bool = False,
@@ -190,14 +221,12 @@ def stage_of(
     Stage
         May serve any number of runs.
     """
-    first_bar, stop_bar = panel.bar_range(start, end)
-    if first_bar >= stop_bar:
-        raise empty_range(panel.timestamps, start, end)
-    if stop_bar < panel.n_bars:
-        panel = panel.truncate(stop_bar)
+    panel, first_bar = run_panel(panel, start, end)
     require_columns(panel, config)
     aligned: AlignedContext | None = None
-    if context is not None:
+    if isinstance(context, AlignedContext):
+        aligned = context
+    elif context is not None:
         aligned = align(context, panel.timestamps, panel.timestamp_name)
     bars_per_year = config.bars_per_year
     if bars_per_year is None:
@@ -214,7 +243,11 @@ def stage_of(
             "without actions and without delist_after_bars",
             "pass actions=, or say after how many bars without data",
         )
-    rows = None if actions is None else action_rows(actions, panel, first_bar)
+    rows: ActionRows | None = None
+    if isinstance(actions, ActionRows):
+        rows = actions
+    elif actions is not None:
+        rows = action_rows(actions, panel, first_bar)
     return Stage(
         panel=panel,
         config=config,

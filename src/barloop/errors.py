@@ -6,6 +6,7 @@
     ├── SchemaError       a frame has the wrong columns, dtypes or values
     ├── PanelError        an aligned panel cannot be made or used as asked
     ├── WeightsError      a weights function or weights frame says something invalid
+    │   └── LookaheadError  weights, or the bars that decide, depend on later data
     ├── ConfigError       a setting is unknown, out of range or without a meaning
     ├── UnknownNameError  a bar, its history or its context has no such name
     └── SimulationError   a run cannot go on, or its result does not hold what is asked
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class BarloopError(ValueError):
@@ -31,6 +33,18 @@ class PanelError(BarloopError):
 
 class WeightsError(BarloopError):
     """A weights function or weights frame says something invalid."""
+
+
+class LookaheadError(WeightsError):
+    """Weights, or the bars on which they are decided, depend on later data.
+
+    Attributes
+    ----------
+    finding : Leak
+        The bar, the asset, both weights and the columns, see `check_lookahead`.
+    """
+
+    finding: Any = None
 
 
 class ConfigError(BarloopError):

@@ -10,7 +10,7 @@ from barloop._kernels.tolerances import WEIGHT_DUST
 from barloop.errors import WeightsError, suggestion
 from barloop.limits import Limits
 from barloop.panel import Panel
-from barloop.weights import weight_error
+from barloop.weight_rows import weight_error
 
 
 class BarOrders:

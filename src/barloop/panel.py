@@ -130,6 +130,57 @@ class Panel:
         panel._notices = check_prices(panel._prices())
         return panel
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes the panel again, without arrays that are columns."""
+        names = self._columns.named()
+
+        def is_column(name: str) -> bool:
+            values = self._frame[name]
+            return (
+                self.is_view and values.dtype == pl.Float64 and not values.has_nulls()
+            )
+
+        return {
+            "frame": self._frame,
+            "columns": self._columns,
+            "layout": self._layout,
+            "panels": {
+                name: None if is_column(names[name]) else panel
+                for name, panel in self._panels.items()
+            },
+            "features": {
+                name: panel
+                for name, panel in self._features.items()
+                if not is_column(name)
+            },
+            "notices": self._notices,
+            "all_timestamps": self.all_timestamps,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        frame, columns, made = state["frame"], state["columns"], state["layout"]
+        # Arrays come back writeable; kernels would be compiled once more for those.
+        row_of = None if made.row_of is None else frozen(made.row_of)
+        layout = Layout(made.timestamps, made.assets, row_of, in_order=made.in_order)
+        names = columns.named()
+        panels = {
+            name: layout.densify([floats(frame[names[name]])])[0]
+            if panel is None
+            else frozen(panel)
+            for name, panel in state["panels"].items()
+        }
+        features = {name: frozen(panel) for name, panel in state["features"].items()}
+        Panel.__init__(
+            self,
+            frame=frame,
+            columns=columns,
+            layout=layout,
+            panels=panels,
+            notices=state["notices"],
+            features=features,
+            all_timestamps=state["all_timestamps"],
+        )
+
     def __repr__(self) -> str:
         first, last = show(self.timestamp_at(0)), show(self.timestamp_at(-1))
         return (

@@ -18,7 +18,8 @@ from barloop.notices import Notice
 from barloop.options import option_vector
 from barloop.panel import Panel
 from barloop.typing import BoolVector, FloatBlock, WeightsCallback
-from barloop.weights import JittedWeights, WeightRows, pack
+from barloop.weight_rows import WeightRows, pack
+from barloop.weights import JittedWeights
 
 if TYPE_CHECKING:
     from barloop._kernels.buffers import Book, Decisions, Extras, Log
@@ -194,6 +195,16 @@ class Simulation:
 
         clear_book(self.state, self.config.initial_cash, self.first_bar)
         self.bars[:] = 0.0
+
+    def take_over(self, other: Simulation) -> None:
+        """Go on where another run of the same panel stands, in its arrays.
+
+        Parameters
+        ----------
+        other : Simulation
+            Not to be used any more.
+        """
+        self.state, self.bars, self.log = other.state, other.bars, other.log
 
     @property
     def decisions(self) -> Decisions:

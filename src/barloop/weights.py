@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from barloop.enums import WeightFault
 from barloop.errors import PanelError, SchemaError, WeightsError, suggestion
-from barloop.limits import Limits
 from barloop.panel import Panel
+from barloop.ranking import weight_rows
+from barloop.recipes import recipe_of
 from barloop.schema import (
     are,
     find_asset_column,
@@ -23,13 +23,9 @@ from barloop.schema import (
     show,
     to_frame,
 )
-from barloop.typing import (
-    BoolVector,
-    FloatPanel,
-    IndexVector,
-    IntVector,
-    WeightsCallback,
-)
+from barloop.typing import BoolVector, FloatPanel, IntVector, WeightsCallback
+from barloop.weight_rows import WeightRows
+from barloop.work_memory import SharedWork
 
 WEIGHT_NAMES = ("weight", "target_weight", "weights")
 
@@ -84,22 +80,6 @@ def partial(weights: Mapping[Any, float]) -> Partial:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightRows:
-    """Weights of a columnar form in panel codes, before they are checked."""
-
-    row_start: IntVector
-    """(n_bars + 1,) first row of each bar."""
-    asset: IndexVector
-    """(n_rows,) column of the panel, ascending within a bar; empty: dense rows."""
-    weight: np.ndarray[Any, np.dtype[np.float64]]
-    """(n_rows,) signed fraction of equity, NaN where null or absent."""
-    nan_bar: IntVector
-    """Bars of the weights that the user gave as NaN, which is an error if read."""
-    nan_asset: IntVector
-    """Columns of the panel beside `nan_bar`."""
-
-
-@dataclass(frozen=True, slots=True)
 class JittedWeights:
     """A compiled callback and its parameters, before it meets the data."""
 
@@ -115,6 +95,7 @@ def resolve_weights(
     panel: Panel,
     params: Mapping[str, Any] | None,
     is_rebalance: BoolVector | None = None,
+    work: SharedWork | None = None,
 ) -> WeightRows | WeightsCallback | JittedWeights:
     """Tell the forms of weights apart and bring columnar ones into rows.
 
@@ -126,16 +107,62 @@ def resolve_weights(
         The data the weights refer to.
     params : mapping, optional
         Keyword arguments of a callback or factory.
+    is_rebalance : ndarray of bool, shape (n_bars,), optional
+        The schedule: only its bars are needed; all bars when None.
+    work : SharedWork, optional
+        Of the same panel; keeps what other sets of a sweep need too.
 
     Returns
     -------
-    WeightRows or callable
-        Columnar weights, or a callback ``f(bar)`` with the parameters bound.
+    WeightRows, callable or JittedWeights
+        Columnar weights, a callback ``f(bar)`` with the parameters bound, or a compiled
+        callback.
 
     Raises
     ------
     WeightsError
         If the form is unknown or does not fit the panel.
+    """
+    given = check_weights(weights_fn, params)
+    if is_rebalance is None:
+        is_rebalance = np.ones(panel.n_bars, dtype=np.bool_)
+    if _is_columnar(weights_fn):
+        return _columnar_rows(weights_fn, panel, is_rebalance, work)
+    if is_jitted(weights_fn):
+        return JittedWeights(weights_fn, given)
+    parameters = _parameters(weights_fn)
+    if parameters and parameters[0].name == "bar":
+        return lambda bar: weights_fn(bar, **given)
+    made = weights_fn(**given)
+    if not _is_columnar(made):
+        msg = (
+            "a weights function whose first parameter is not named 'bar' is called "
+            "once and must return a column name, a polars expression or a frame, got "
+            f"{type(made).__name__}.\n{CALLBACK_HINT}"
+        )
+        raise WeightsError(msg)
+    return _columnar_rows(made, panel, is_rebalance, work)
+
+
+def check_weights(weights_fn: Any, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check all of the weights that can be checked without data and without a call.
+
+    Parameters
+    ----------
+    weights_fn : str, Expr, DataFrame or callable
+        See `run_backtest`.
+    params : mapping, optional
+        Keyword arguments of a callback or factory.
+
+    Returns
+    -------
+    dict
+        The parameters.
+
+    Raises
+    ------
+    WeightsError
+        If the form is unknown, or the parameters do not fit it.
     """
     if params is not None and not isinstance(params, Mapping):
         msg = f"params must be a mapping of names to values, got {params!r}."
@@ -150,7 +177,7 @@ def resolve_weights(
                 "Hint: pass a function of these parameters that returns the weights."
             )
             raise WeightsError(msg)
-        return _columnar_rows(weights_fn, panel)
+        return given
     if not callable(weights_fn):
         msg = (
             "weights_fn must be a column name, a polars expression, a frame of "
@@ -160,20 +187,41 @@ def resolve_weights(
         raise WeightsError(msg)
     if is_jitted(weights_fn):
         _require_jitted(weights_fn)
-        return JittedWeights(weights_fn, given)
+    else:
+        _require_parameters(weights_fn, _parameters(weights_fn), given)
+    return given
+
+
+def parameter_names(weights_fn: Any) -> tuple[list[str], bool]:
+    """Return the parameters that weights have.
+
+    Parameters
+    ----------
+    weights_fn : str, Expr, DataFrame or callable
+        See `run_backtest`.
+
+    Returns
+    -------
+    (list of str, bool)
+        Their names, and whether any other is taken too.
+    """
+    if _is_columnar(weights_fn) or not callable(weights_fn):
+        return [], False
+    if is_jitted(weights_fn):
+        from barloop.code_names import attributes_of, names_in
+
+        source = getattr(weights_fn, "py_func", weights_fn)
+        _require_jitted(weights_fn)
+        read = list(attributes_of(source).params)
+        # Params may also be handed on to another function.
+        return [*read, *sorted(names_in(source).difference(read))], False
     parameters = _parameters(weights_fn)
-    _require_parameters(weights_fn, parameters, given)
-    if parameters and parameters[0].name == "bar":
-        return lambda bar: weights_fn(bar, **given)
-    made = weights_fn(**given)
-    if not _is_columnar(made):
-        msg = (
-            "a weights function whose first parameter is not named 'bar' is called "
-            "once and must return a column name, a polars expression or a frame, got "
-            f"{type(made).__name__}.\n{CALLBACK_HINT}"
-        )
-        raise WeightsError(msg)
-    return _columnar_rows(made, panel)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [one.name for one in parameters if one.kind in named]
+    if names and names[0] == "bar":
+        names = names[1:]
+    takes_any = any(one.kind == one.VAR_KEYWORD for one in parameters)
+    return names, takes_any
 
 
 COMPILED_SIGNATURE = ("bar", "params", "weights_out")
@@ -266,7 +314,9 @@ def _require_parameters(
         raise WeightsError(msg) from error
 
 
-def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
+def _columnar_rows(
+    weights: Any, panel: Panel, is_rebalance: BoolVector, work: SharedWork | None
+) -> WeightRows:
     if isinstance(weights, str):
         frame = panel.frame
         if weights not in frame.columns:
@@ -279,6 +329,11 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
         series = _numbers(frame[weights], f"weights in column {weights!r}", panel)
         return _dense_rows(panel.column(series), series, frame, panel)
     if isinstance(weights, pl.Expr):
+        rows = weight_rows(
+            recipe_of(weights), panel, np.flatnonzero(is_rebalance), work
+        )
+        if rows is not None:
+            return rows
         frame = panel.sorted_frame()
         try:
             made = frame.select(weights.alias("weight"))
@@ -288,6 +343,11 @@ def _columnar_rows(weights: Any, panel: Panel) -> WeightRows:
                 msg += (
                     f"\nHint: tell top_n and equal_weight the time column, "
                     f"over={panel.timestamp_name!r}."
+                )
+            if '"asset"' in str(error) and panel.asset_name != "asset":
+                msg += (
+                    "\nHint: tell momentum, mean and volatility the asset column, "
+                    f"by={panel.asset_name!r}."
                 )
             raise WeightsError(msg) from error
         if made.height != frame.height:
@@ -425,156 +485,3 @@ def _weight_columns(frame: pl.DataFrame, panel: Panel) -> tuple[str, str, str]:
         f"'weight', got {listed(frame.columns)}."
     )
     raise WeightsError(msg)
-
-
-@dataclass(frozen=True, slots=True)
-class PackedDecisions:
-    """Sparse decisions for the loop, one row per bar."""
-
-    kind: np.ndarray[Any, np.dtype[np.int8]]
-    start: IntVector
-    asset: IndexVector
-    weight: np.ndarray[Any, np.dtype[np.float64]]
-    n_unread: int
-    """Timestamps of a weights frame on which no decision is taken."""
-    first_unread: int
-    """The first bar of these, -1 if there is none."""
-
-
-def pack(
-    rows: WeightRows, panel: Panel, is_rebalance: BoolVector, limits: Limits
-) -> PackedDecisions:
-    """Check columnar weights and pack those that are not zero.
-
-    Parameters
-    ----------
-    rows : WeightRows
-        Weights in panel codes.
-    panel : Panel
-        For the names in messages.
-    is_rebalance : ndarray of bool, shape (n_bars,)
-        The schedule; weights of other bars are not read.
-    limits : Limits
-        Shorts, gross, largest weight.
-
-    Returns
-    -------
-    PackedDecisions
-        One row per bar.
-
-    Raises
-    ------
-    WeightsError
-        If a weight is NaN or infinite, negative without `allow_short`, or the gross
-        of a bar is above `max_gross` and not to be scaled; names the first bar, asset
-        and value.
-    """
-    from barloop._kernels.targets import pack_decisions
-
-    read = np.flatnonzero(is_rebalance[rows.nan_bar] if rows.nan_bar.size else ())
-    if read.size:
-        first = read[np.lexsort((rows.nan_asset[read], rows.nan_bar[read]))[0]]
-        msg = (
-            f"weights must not be NaN: {n_rows(read.size)} {are(read.size)}, first at "
-            f"{panel.show_bar(int(rows.nan_bar[first]))}, "
-            f"asset {panel.show_asset(int(rows.nan_asset[first]))}.\n"
-            "Hint: use fill_nan(None); null closes a position, and a timestamp with "
-            "nulls only is no rebalance."
-        )
-        raise WeightsError(msg)
-    most = np.inf if limits.max_weight is None else limits.max_weight
-    n_bars = panel.n_bars
-    kind = np.zeros(n_bars, dtype=np.int8)
-    start = np.zeros(n_bars + 1, dtype=np.int64)
-    # Pages that are never written are never paid for.
-    asset = np.empty(max(rows.weight.size, 1), dtype=np.uint32)
-    weight = np.empty(max(rows.weight.size, 1), dtype=np.float64)
-    values = rows.weight.view()
-    values.flags.writeable = False
-    codes = rows.asset.view()
-    codes.flags.writeable = False
-    fault, bar, row = pack_decisions(
-        rows.row_start,
-        codes,
-        values,
-        is_rebalance,
-        bool(limits.allow_short),
-        float(most),
-        float(np.inf if limits.on_excess == "scale" else limits.max_gross),
-        kind,
-        start,
-        asset,
-        weight,
-    )
-    if fault != WeightFault.NONE:
-        dense = rows.asset.size == 0
-        column = row - int(rows.row_start[bar]) if dense else int(rows.asset[row])
-        if fault == WeightFault.GROSS:
-            chosen = slice(int(rows.row_start[bar]), int(rows.row_start[bar + 1]))
-            gross = float(np.nansum(np.minimum(np.abs(rows.weight[chosen]), most)))
-            raise gross_error(panel, bar, gross, limits)
-        raise weight_error(panel, bar, column, float(rows.weight[row]))
-    n = max(int(start[-1]), 1)
-    unread = np.empty(0, dtype=np.int64)
-    if rows.asset.size:
-        unread = np.flatnonzero((np.diff(rows.row_start) > 0) & ~is_rebalance)
-    first = int(unread[0]) if unread.size else -1
-    return PackedDecisions(kind, start, asset[:n], weight[:n], unread.size, first)
-
-
-def weight_error(panel: Panel, bar: int, asset: int, value: float) -> WeightsError:
-    """Describe one weight that is not valid.
-
-    Parameters
-    ----------
-    panel : Panel
-        For the names.
-    bar, asset : int
-        Where it stands.
-    value : float
-        The weight.
-
-    Returns
-    -------
-    WeightsError
-        To be raised by the caller.
-    """
-    where = f"at {panel.show_bar(bar)}, asset {panel.show_asset(asset)}"
-    if value < 0.0 and np.isfinite(value):
-        return WeightsError(
-            f"weight {value!r} is negative {where}, but shorts are off.\n"
-            "Hint: limits=Limits(allow_short=True)."
-        )
-    return WeightsError(
-        f"weights must be finite: {value!r} {where}.\n"
-        "Hint: give 0 to close a position, or leave the asset out."
-    )
-
-
-def gross_error(panel: Panel, bar: int, gross: float, limits: Limits) -> WeightsError:
-    """Describe a decision whose gross is above the limit.
-
-    Parameters
-    ----------
-    panel : Panel
-        For the timestamp.
-    bar : int
-        The bar of the decision.
-    gross : float
-        Sum of absolute weights, each at most `max_weight`.
-    limits : Limits
-        The limit that it exceeds.
-
-    Returns
-    -------
-    WeightsError
-        To be raised by the caller.
-    """
-    capped = ""
-    if limits.max_weight is not None:
-        capped = f", each at most max_weight={limits.max_weight:.12g},"
-    return WeightsError(
-        f"the absolute weights at {panel.show_bar(bar)}{capped} sum to {gross:.12g}, "
-        f"above max_gross={limits.max_gross:.12g}.\n"
-        "Hint: scale them down, or raise limits=Limits(max_gross=...)."
-    )

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("compiled.md", "sweeps.md")
+PAGES = ("compiled.md", "lookahead.md", "sweeps.md")
 
 
 def blocks(path: Path) -> list[str]:

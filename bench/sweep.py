@@ -11,6 +11,7 @@ See ``bench/README.md`` for what is compared with what.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -146,6 +147,9 @@ def compile_times(repeat: int) -> list[Measure]:
 
 def process_start(path: Path, repeat: int) -> list[Measure]:
     """Time the way to the first outcome of worker processes, in fresh processes."""
+    if importlib.util.find_spec("loky") is None:
+        print("  loky is not installed: no processes")
+        return []
     _probe("processes", path)
     runs = [_probe("processes", path) for _ in range(repeat)]
     best = {name: min(one[name] for one in runs) for name in runs[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sweep_peers import SweepPeer
 
 THOUSAND = 1_000
-N_STEPS = 100_000_000  # of `spin`, a fifth of a second
+N_STEPS = 100_000_000  # of `spin`: a few tenths of a second
 BASE = "compiled-2"
 """The contender whose time the others are ratios of."""
 
@@ -67,6 +68,7 @@ class Entry:
     budget: float | None = None  # seconds for 1,000 sets
     timing: str = ""  # of a peer's fills
     why_not: str = ""
+    before: Callable[[], Any] | None = None  # run before each call, not timed
     once: float = 0.0  # seconds of what a peer prepares for all sets
     seconds: list[float] = field(default_factory=list)
     answer: Any = None
@@ -104,7 +106,9 @@ def time_w6(
 ) -> list[Entry]:
     """Time all contenders in turn, from the long frame to their rows of numbers."""
     entries = [*_forms(df, sizes), *(_peer(df, peer, sizes) for peer in peers)]
-    contenders = [Contender(one.name, one.title, one.call) for one in entries]
+    contenders = [
+        Contender(one.name, one.title, one.call, before=one.before) for one in entries
+    ]
     time_in_turn(contenders, repeat=repeat, patience=patience)
     for entry, contender in zip(entries, contenders, strict=True):
         entry.seconds, entry.answer = contender.seconds, contender.outcome
@@ -119,22 +123,21 @@ def time_w6(
 
 def _forms(df: pl.DataFrame, sizes: Sizes) -> list[Entry]:
     def entry(
-        name: str,
-        title: str,
-        weights_fn: Any,
-        budget: float | None = None,
-        *,
-        grid: dict[str, list[int]] = sizes.grid,
-        **how: Any,
+        name: str, title: str, weights_fn: Any, budget: float | None = None, **how: Any
     ) -> Entry:
-        def call() -> Any:
-            return sweep(df, weights_fn, grid, **how)
+        grid = sizes.python_grid if weights_fn is w6.callback else sizes.grid
+        few = {key: values[:2] for key, values in grid.items()}
+        made = Entry(name, f"barloop, {title}", n_sets(grid), None, budget)
+        if how.get("executor") == "processes":
+            if importlib.util.find_spec("loky") is None:
+                made.why_not = "loky is not installed"
+                return made
+            # Processes that wait end after a while.
+            made.before = lambda: sweep(df, weights_fn, few, **how)
+        sweep(df, weights_fn, few, **how)  # compiles
+        made.call = lambda: sweep(df, weights_fn, grid, **how)
+        return made
 
-        first = {key: values[:1] for key, values in grid.items()}
-        sweep(df, weights_fn, first, **how)  # compiles, and starts processes
-        return Entry(name, f"barloop, {title}", n_sets(grid), call, budget)
-
-    python = {"grid": sizes.python_grid}
     two = {"executor": "threads", "n_workers": 2}
     processes = {"executor": "processes", "n_workers": 2}
     compiled, factory = w6.BUDGET_COMPILED_S, w6.BUDGET_FACTORY_S
@@ -144,14 +147,8 @@ def _forms(df: pl.DataFrame, sizes: Sizes) -> list[Entry]:
         entry("factory-1", "expression factory", w6.factory, factory),
         entry("factory-2", "expression factory, 2 threads", w6.factory, factory, **two),
         entry("arithmetic", "factory, score in plain polars", w6.arithmetic),
-        entry("python-1", "Python callback", w6.callback, **python),
-        entry(
-            "python-2",
-            "Python callback, 2 processes",
-            w6.callback,
-            **python,
-            **processes,
-        ),
+        entry("python-1", "Python callback", w6.callback),
+        entry("python-2", "Python callback, 2 processes", w6.callback, **processes),
     ]
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("compiled.md", "lookahead.md", "sweeps.md")

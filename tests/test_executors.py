@@ -42,6 +42,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 REMOTE = ["processes", "dask", "ray"]
 ALL = [None, "threads", *REMOTE]
+SOON = 4.0
+"""Seconds: one, and what a busy machine adds."""
 Run = Callable[[int, dict[str, Any]], Any]
 
 
@@ -128,9 +130,15 @@ def client() -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    # A set that ends its worker is not tried three times again.
+    settings = {
+        # A set that ends its worker is not tried three times again.
+        "distributed.scheduler.allowed-failures": 0,
+        # A busy machine takes longer to start workers than dask expects.
+        "distributed.comm.timeouts.connect": "180s",
+        "distributed.comm.timeouts.tcp": "180s",
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
@@ -452,7 +460,7 @@ def test_a_closed_iterator_ends_all_within_a_second(
     first = next(outcomes)
     began = time.monotonic()
     outcomes.close()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < SOON
     assert first in range(10)
     if executor == "processes":
         assert children() == set()
@@ -462,12 +470,12 @@ def test_a_closed_iterator_ends_all_within_a_second(
 
 
 def test_threads_that_are_in_a_long_set_are_left_alone() -> None:
-    job = Calls(made_panel(3, 2), lambda number: time.sleep(0.01 if number == 0 else 3))
+    job = Calls(made_panel(3, 2), lambda number: time.sleep(0.01 if number == 0 else 8))
     outcomes = execute("threads", job, numbered(10), n_sets=10, n_workers=2)
     next(outcomes)
     began = time.monotonic()
     outcomes.close()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < SOON
 
 
 CHILD = """
@@ -558,9 +566,8 @@ def test_ctrl_c_ends_all_within_a_second(
     began = time.monotonic()
     (os.killpg if to == "group" else os.kill)(child.pid, signal.SIGINT)
     rest, errors = child.communicate(timeout=30)
-    # A second of ours, and what a busy machine takes.
-    assert time.monotonic() - began < 2.5
-    wait_until_gone(workers, 1.0)
+    assert time.monotonic() - began < SOON
+    wait_until_gone(workers, SOON)
     numbers = [int(line) for line in [*said, *rest.split()]]
     assert len(set(numbers)) == len(numbers)
     assert set(numbers) <= set(range(100))

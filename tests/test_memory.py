@@ -1,6 +1,9 @@
-"""What the caller does to its own data afterwards does not reach a result."""
+"""What a caller does to its data afterwards reaches no result; what memory costs."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -50,3 +53,45 @@ def test_pandas_series_is_a_context():
 
 def vix_filter(bar):
     return None if bar.context.vix > 30 else {"STOCK000": 0.5}
+
+
+MANY_SETS = """
+import resource
+
+import numba
+import barloop as bl
+
+panel = bl.Panel.from_frame(bl.datasets.simulate_bars(4, 40, seed=1))
+
+
+@numba.njit
+def hold(bar, params, weights_out):
+    weights_out[0] = params.a / (params.a + params.b)
+    return True
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def sweep(n, m):
+    grid = {"a": list(range(1, n + 1)), "b": [float(k) for k in range(1, m + 1)]}
+    return bl.sweep(panel, hold, grid, schedule=20, progress=False)
+
+
+sweep(2, 2)
+before = peak()
+runs = sweep(100, 200)
+assert runs.n_failed == 0
+print(peak() - before)
+"""
+
+
+@pytest.mark.once
+def test_a_set_of_a_sweep_costs_a_row():
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_SETS], check=True, capture_output=True, text=True
+    )
+    # 20,000 rows of 33 numbers are 5 MB, and once more while the frame is made; the
+    # state of a set would be 20 kB each, 400 MB.
+    assert float(done.stdout) < 32.0

@@ -107,8 +107,11 @@ def test_forms_have_the_same_bits(bars, runs, form):
     assert bits(sweep(bars, FORMS[form], GRID, keep="equity")) == bits(runs)
 
 
+LOCAL = ["threads", pytest.param("processes", marks=pytest.mark.once)]
+
+
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.parametrize("executor", LOCAL)
 def test_executors_have_the_same_bits(bars, runs, form, executor):
     other = sweep(
         bars, FORMS[form], GRID, keep="equity", executor=executor, n_workers=2
@@ -125,12 +128,14 @@ def dask_client():
         yield client
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("form", FORMS)
 def test_dask_has_the_same_bits(bars, runs, form, dask_client):
     other = sweep(bars, FORMS[form], GRID, keep="equity", executor=dask_client)
     assert bits(other) == bits(runs)
 
 
+@pytest.mark.once
 def test_ray_has_the_same_bits(bars, runs):
     import ray
 
@@ -428,7 +433,7 @@ def test_a_changed_function_is_noticed(bars, tmp_path):
     assert any("function" in one for one in changed.notices)
 
 
-@pytest.mark.parametrize("executor", [None, "threads", "processes"])
+@pytest.mark.parametrize("executor", [None, *LOCAL])
 def test_a_resumed_sweep_is_the_whole_one(bars, runs, tmp_path, executor):
     folder = tmp_path / "runs"
     part = {**GRID, "lookback": [5, 60]}

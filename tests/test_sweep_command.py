@@ -16,6 +16,8 @@ import pytest
 import barloop as bl
 from barloop.cli import main
 
+pytestmark = pytest.mark.once
+
 WEIGHTS = """
 import time
 from pathlib import Path

@@ -124,16 +124,15 @@ class Job:
         self, stage: Stage, params: Mapping[str, Any]
     ) -> WeightRows | Callable[..., Any] | JittedWeights:
         """Resolve the weights of a set."""
-        weights = resolve_weights(
+        if self.kinds is not None:
+            return JittedWeights(self.weights_fn, params, self.kinds)
+        return resolve_weights(
             self.weights_fn,
             stage.panel,
             params,
             stage.is_rebalance,
             work=self.common.work(stage.panel),
         )
-        if isinstance(weights, JittedWeights):
-            return JittedWeights(weights.function, weights.params, self.kinds)
-        return weights
 
     def result(self, assignment: Mapping[str, Any]) -> BacktestResult:
         """Run one set and keep everything.
@@ -255,6 +254,8 @@ class Worker:
         self, stage: Stage, params: Mapping[str, Any]
     ) -> WeightRows | Callable[..., Any] | JittedWeights:
         """Resolve the weights of a set, or take those of one with its parameters."""
+        if self._job.kinds is not None:
+            return self._job.weights(stage, params)
         key = _key(params, stage.is_rebalance.tobytes())
         if key is not None and self._last is not None and self._last[0] == key:
             return self._last[1]

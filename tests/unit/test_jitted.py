@@ -245,6 +245,7 @@ print(sources_digest() in top_n.py_func.__qualname__)
 """
 
 
+@pytest.mark.once
 def test_each_is_compiled_for_one_signature_when_asked_for_and_kept(tmp_path):
     out = run(COMPILES, NUMBA_CACHE_DIR=str(tmp_path))
     assert out == ["False", "True", "False", "1", "2", "0", "1", "True"]
@@ -327,5 +328,6 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.once
 def test_the_bits_do_not_depend_on_the_compiler():
     assert run(BITS, NUMBA_DISABLE_JIT="1") == run(BITS)

@@ -270,6 +270,7 @@ def test_the_column_that_is_not_there_is_named(scores):
         bl.run_backtest(scores, weights)
 
 
+@pytest.mark.once
 def test_each_kernel_compiles_once_whatever_is_asked():
     code = """
 import numpy as np

@@ -846,6 +846,7 @@ def kill(child):
         time.sleep(0.001)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("n_children", "compacting", "n_bars"),
     [(1, 0, 2_000), (1, 1, 20), (3, 1, 400)],

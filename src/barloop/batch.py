@@ -20,7 +20,12 @@ from barloop.result import BacktestResult, result_of
 from barloop.simulation import Simulation, Stage
 from barloop.typing import FloatVector
 from barloop.weight_rows import WeightRows
-from barloop.weights import JittedWeights, resolve_weights
+from barloop.weights import (
+    JittedWeights,
+    factory_rows,
+    is_factory,
+    resolve_weights,
+)
 from barloop.work_memory import SharedWork
 
 if TYPE_CHECKING:
@@ -126,13 +131,12 @@ class Job:
         """Resolve the weights of a set."""
         if self.kinds is not None:
             return JittedWeights(self.weights_fn, params, self.kinds)
-        return resolve_weights(
-            self.weights_fn,
-            stage.panel,
-            params,
-            stage.is_rebalance,
-            work=self.common.work(stage.panel),
-        )
+        panel, mask = stage.panel, stage.is_rebalance
+        work = self.common.work(panel)
+        if self.common.is_factory(self.weights_fn):
+            # The names of the parameters are those of the set that was checked.
+            return factory_rows(self.weights_fn, panel, params, mask, work)
+        return resolve_weights(self.weights_fn, panel, params, mask, work)
 
     def result(self, assignment: Mapping[str, Any]) -> BacktestResult:
         """Run one set and keep everything.
@@ -159,9 +163,16 @@ class Common:
 
     def __init__(self) -> None:
         self._work: SharedWork | None = None
+        self._is_factory: bool | None = None
 
     def __reduce__(self) -> Any:
         return Common, ()
+
+    def is_factory(self, weights_fn: Any) -> bool:
+        """Tell whether the weights of the job are a factory."""
+        if self._is_factory is None:
+            self._is_factory = is_factory(weights_fn)
+        return self._is_factory
 
     def work(self, panel: Panel) -> SharedWork:
         """Return what was made of a panel."""

@@ -22,6 +22,9 @@ MAX_BATCH = 1_000
 AHEAD = 2
 """Batches on their way for each slot: one runs, one waits."""
 
+LONG_SECONDS = 0.5
+"""Sets that take longer do not wait at a worker: they could not be called back."""
+
 SLOTS_SECONDS = 5.0
 """How often a cluster is asked for its size, which may change."""
 
@@ -52,6 +55,7 @@ class Batches:
         self._n_left = n_sets
         self._seconds: float | None = None
         self.size = 1
+        self.ahead = AHEAD
 
     def take(self, n_slots: int) -> list[tuple[int, Assignment]]:
         """Return the next batch; empty at the end.
@@ -61,7 +65,7 @@ class Batches:
         n_slots : int
             Workers among which the last sets are to be shared.
         """
-        share = self._n_left // (AHEAD * n_slots)
+        share = self._n_left // (self.ahead * n_slots)
         batch = list(itertools.islice(self._source, max(1, min(self.size, share))))
         self._n_left -= len(batch)
         return batch
@@ -81,6 +85,7 @@ class Batches:
             each = (each + self._seconds) / 2.0
         self._seconds = each
         fitting = int(BATCH_SECONDS / max(each, BATCH_SECONDS / MAX_BATCH))
+        self.ahead = 1 if each > LONG_SECONDS else AHEAD
         # A few fast sets do not prove that all are.
         self.size = max(1, min(fitting, 4 * self.size))
 
@@ -128,7 +133,7 @@ def exchange(
             now = time.monotonic()
             if not slots or now - asked > SLOTS_SECONDS:
                 slots, asked = max(1, n_slots()), now
-            while not at_end and len(running) < AHEAD * slots:
+            while not at_end and len(running) < batches.ahead * slots:
                 batch = batches.take(slots)
                 at_end = not batch
                 if batch:

@@ -139,10 +139,6 @@ def on_ray(
                 raise _failed(error) from error
             yield one, report
 
-    def cancel(running: list[Handle]) -> None:
-        for one in running:
-            ray.cancel(one, force=True)
-
     with _ray_running(ray, n_workers, n_sets):
         parcel = pack(shared)
         job, box = parcel.job, ray.put(parcel)
@@ -156,7 +152,9 @@ def on_ray(
             # In a list: a worker fetches it once, ray would with each task.
             submit=lambda batch: task.remote([box], job, batch),
             collect=collect,
-            cancel=cancel,
+            # Nothing: a task that ends while `ray.cancel` runs can crash this process
+            # (ray-project/ray, pull request 54785).
+            cancel=lambda _: None,
         )
 
 

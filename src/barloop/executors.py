@@ -71,10 +71,10 @@ def execute(
 
     Notes
     -----
-    Closing the iterator, and Ctrl-C, end all within a second: no other set starts,
-    processes are killed, tasks of a cluster are cancelled.  Close it
-    (``contextlib.closing``) where it may be left before its end.  Threads, and workers
-    of dask, which nobody can kill, finish the set or the batch that they are at.
+    Closing the iterator, and Ctrl-C, end all within a second: no other set starts, and
+    processes are killed.  Close it (``contextlib.closing``) where it may be left before
+    its end.  Threads and the workers of a cluster, which nobody can kill, finish the
+    set that they are at.
     """
     if n_workers is not None and (
         isinstance(n_workers, bool) or not isinstance(n_workers, int) or n_workers < 1

@@ -37,7 +37,12 @@ import numba
 import numpy as np
 
 from barloop._jit import sources_digest
-from barloop._kernels.ranking import keep_best, rank_values
+from barloop._kernels.ranking import (
+    N_BINS,
+    choose_by_bins,
+    keep_best,
+    rank_values,
+)
 from barloop._kernels.windows import last_mean, last_momentum, last_volatility
 from barloop.errors import WeightsError
 from barloop.typing import BoolVector, FloatPanel, FloatVector
@@ -144,9 +149,11 @@ def top_n(score: FloatVector, n: int) -> BoolVector:
     if n < 1:
         raise WeightsError("top_n: n must be positive.")  # noqa: EM101
     chosen = np.zeros(score.size, dtype=np.bool_)
-    heap = np.empty(min(n, score.size), dtype=np.int64)
-    for k in range(keep_best(score, 1.0, heap.size, heap)):
-        chosen[heap[k]] = True
+    work = np.empty((2, score.size), dtype=np.int64)
+    count = np.zeros(N_BINS, dtype=np.int64)
+    if not choose_by_bins(score, 1.0, n, work[0], work[1], count, chosen):
+        for k in range(keep_best(score, 1.0, min(n, score.size), work[0])):
+            chosen[work[0, k]] = True
     return chosen
 
 
@@ -168,9 +175,11 @@ def bottom_n(score: FloatVector, n: int) -> BoolVector:
     if n < 1:
         raise WeightsError("bottom_n: n must be positive.")  # noqa: EM101
     chosen = np.zeros(score.size, dtype=np.bool_)
-    heap = np.empty(min(n, score.size), dtype=np.int64)
-    for k in range(keep_best(score, -1.0, heap.size, heap)):
-        chosen[heap[k]] = True
+    work = np.empty((2, score.size), dtype=np.int64)
+    count = np.zeros(N_BINS, dtype=np.int64)
+    if not choose_by_bins(score, -1.0, n, work[0], work[1], count, chosen):
+        for k in range(keep_best(score, -1.0, min(n, score.size), work[0])):
+            chosen[work[0, k]] = True
     return chosen
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from barloop.enums import BarField, Counter, Decision
+from barloop.enums import Counter
 from barloop.numerics import TAIL, risk_free_per_bar
 from barloop.typing import FloatBlock, FloatVector
 
@@ -31,6 +31,8 @@ class Measurer:
 
         self._work: FloatBlock = np.empty((N_WORK, n_bars))
         self._measures: FloatVector = np.empty(len(MEASURES))
+        self._terms: tuple[float, float] | None = None
+        self._rate = 0.0
 
     def measure(self, simulation: Simulation) -> FloatVector:
         """Measure a run.
@@ -48,18 +50,18 @@ class Measurer:
         """
         from barloop._kernels.statistics import measure
 
-        counters, bars = simulation.state.counters, simulation.bars
-        decided = bars[BarField.DECISION, simulation.first_bar :] != Decision.NONE
-        config = simulation.config
+        counters, config = simulation.state.counters, simulation.config
+        terms = (float(config.risk_free), float(simulation.bars_per_year))
+        if terms != self._terms:
+            self._terms, self._rate = terms, risk_free_per_bar(*terms)
         measure(
-            bars,
+            simulation.bars,
             simulation.first_bar,
             float(config.initial_cash),
-            float(simulation.bars_per_year),
-            risk_free_per_bar(float(config.risk_free), simulation.bars_per_year),
+            terms[1],
+            self._rate,
             TAIL,
             int(counters[Counter.N_FILLS] - counters[Counter.N_FLOWS]),
-            int(np.count_nonzero(decided)),
             bool(counters[Counter.RUINED_AT] >= 0),
             self._work,
             self._measures,

@@ -130,9 +130,58 @@ def resolve_weights(
         return _columnar_rows(weights_fn, panel, is_rebalance, work)
     if is_jitted(weights_fn):
         return JittedWeights(weights_fn, given)
+    if is_factory(weights_fn):
+        return factory_rows(weights_fn, panel, given, is_rebalance, work)
+    return lambda bar: weights_fn(bar, **given)
+
+
+def is_factory(weights_fn: Any) -> bool:
+    """Tell whether weights are a function that makes columnar weights.
+
+    Parameters
+    ----------
+    weights_fn : object
+        Weights that `check_weights` let pass.
+
+    Returns
+    -------
+    bool
+        False for a callback.
+    """
+    if _is_columnar(weights_fn) or is_jitted(weights_fn):
+        return False
     parameters = _parameters(weights_fn)
-    if parameters and parameters[0].name == "bar":
-        return lambda bar: weights_fn(bar, **given)
+    return not parameters or parameters[0].name != "bar"
+
+
+def factory_rows(
+    weights_fn: Any,
+    panel: Panel,
+    given: Mapping[str, Any],
+    is_rebalance: BoolVector,
+    work: SharedWork | None,
+) -> WeightRows:
+    """Call a factory and bring what it makes into rows.
+
+    Parameters
+    ----------
+    weights_fn : callable
+        For which `is_factory` is true.
+    panel, is_rebalance, work
+        See `resolve_weights`.
+    given : mapping
+        Its parameters, checked.
+
+    Returns
+    -------
+    WeightRows
+        Not checked yet.
+
+    Raises
+    ------
+    WeightsError
+        If it makes something else.
+    """
     made = weights_fn(**given)
     if not _is_columnar(made):
         msg = (

@@ -40,7 +40,6 @@ def measured(bars, first_bar, initial_cash, bars_per_year, risk_free, ruined):
         rate,
         TAIL,
         7,
-        3,
         ruined,
         work,
         out,
@@ -81,6 +80,7 @@ def test_the_bits_of_summary(
     for field in (BarField.TRADED_VALUE, BarField.COMMISSION, BarField.SLIPPAGE):
         now[field] = rng.random(n_bars) * 1e3
     now[BarField.GROSS_EXPOSURE] = np.where(rng.random(n_bars) < 0.5, 5e3, 0.0)
+    bars[BarField.DECISION] = rng.integers(0, 3, first_bar + n_bars)
     now[BarField.CARRY] = rng.normal(size=n_bars)
     before = bars.copy()
 
@@ -97,7 +97,7 @@ def test_the_bits_of_summary(
         carry=now[BarField.CARRY],
         deposits=now[BarField.DEPOSITS],
         n_fills=7,
-        n_rebalances=3,
+        n_rebalances=int(np.count_nonzero(now[BarField.DECISION])),
         ruined=ruined,
     )
     assert list(expected) == list(MEASURES)
@@ -155,7 +155,7 @@ from barloop.enums import BarField
 bars = np.zeros((len(BarField), 1000))
 bars[[BarField.EQUITY, BarField.GROSS_EXPOSURE]] = 1.0
 out = np.empty(len(MEASURES))
-measure(bars, 0, 1.0, 252.0, 0.0, 0.05, 0, 0, False, np.empty((N_WORK, 1000)), out)
+measure(bars, 0, 1.0, 252.0, 0.0, 0.05, 0, False, np.empty((N_WORK, 1000)), out)
 print(out[0], out[20])
 """
 

@@ -19,6 +19,10 @@ from barloop.typing import (
     IntVector,
 )
 
+N_BINS = 256
+"""Bins of scores from the lowest to the highest."""
+CROWD = 4096
+"""Comparisons in the bin at the edge of the choice up to which bins pay."""
 FEW = 256
 """Values up to which comparing each with each is faster than sorting."""
 
@@ -77,6 +81,66 @@ def keep_best(
         for root in range(kept // 2 - 1, -1, -1):
             sift_down(heap, root, kept, score, sign)
     return kept
+
+
+@subkernel
+def choose_by_bins(
+    score: FloatVector,  # (n_assets,)
+    sign: float,  # 1 for the highest, -1 for the lowest
+    n: int,
+    place: IntVector,  # (n_assets,) work: the bin of each asset, -1 for NaN
+    inside: IntVector,  # (n_assets,) work: assets of the bin at the edge
+    count: IntVector,  # (N_BINS,) zeros; work: assets of each bin
+    chosen_out: BoolVector,  # (n_assets,) False; True where chosen
+) -> bool:
+    """Choose the best `n` assets by equal bins of their scores, in linear time.
+
+    Return False, with nothing chosen, where bins do not tell enough scores apart: most
+    are equal, or one is far from the others.  `keep_best` then chooses the same.
+    """
+    low, high, known = np.inf, -np.inf, 0
+    for i in range(score.size):
+        value = sign * score[i]
+        if value == value:
+            known += 1
+            low = value if value < low else low
+            high = value if value > high else high
+    if known <= n:
+        for i in range(score.size):
+            chosen_out[i] = score[i] == score[i]
+        return True
+    scale = (N_BINS - 1) / (high - low)
+    if not 0.0 < scale < np.inf:
+        return False
+    for i in range(score.size):
+        value = sign * score[i]
+        place[i] = -1
+        if value == value:
+            # A higher bin is a higher score: rounding keeps the order of products.
+            place[i] = np.int64((value - low) * scale)
+            count[place[i]] += 1
+    edge = N_BINS - 1
+    missing = n
+    while count[edge] < missing:
+        missing -= count[edge]
+        edge -= 1
+    if count[edge] * missing > CROWD:
+        return False
+    n_inside = 0
+    for i in range(score.size):
+        chosen_out[i] = place[i] > edge
+        if place[i] == edge:
+            inside[n_inside] = i
+            n_inside += 1
+    for _ in range(missing):
+        best = -1
+        for k in range(n_inside):
+            i = inside[k]
+            if not chosen_out[i]:
+                if best < 0 or sign * score[i] > sign * score[best]:
+                    best = i
+        chosen_out[best] = True
+    return True
 
 
 @subkernel

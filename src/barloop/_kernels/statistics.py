@@ -191,7 +191,6 @@ def measure(
     rate: float,  # risk-free return of one bar
     tail: float,  # probability of the tails
     n_fills: int,
-    n_rebalances: int,
     ruined: bool,  # noqa: FBT001
     work: FloatBlock,  # (N_WORK, n_bars of the panel) overwritten
     measures_out: FloatVector,  # (MEASURES,) NaN where undefined
@@ -201,12 +200,14 @@ def measure(
     deposits = bars[BarField.DEPOSITS, first_bar:]
     traded = bars[BarField.TRADED_VALUE, first_bar:]
     gross = bars[BarField.GROSS_EXPOSURE, first_bar:]
+    decision = bars[BarField.DECISION, first_bar:]
     n_bars = equity.size
     returns, spare, cubes, path = work[0], work[1], work[2], work[3]
     stack = work[4]
 
     valid = not ruined
     n_held = 0
+    n_decisions = 0
     has_deposits = False
     for t in range(n_bars):
         before = initial_cash if t == 0 else equity[t - 1]
@@ -217,6 +218,8 @@ def measure(
             n_held += 1
         if deposits[t] != 0.0:
             has_deposits = True
+        if decision[t] != 0.0:
+            n_decisions += 1
     n = n_bars if valid else 0
 
     # Growth: the equity itself, or with deposits the product of the returns.
@@ -351,7 +354,7 @@ def measure(
             field = BarField.CARRY if k == 2 else BarField.DEPOSITS
         out[21 + k] = add_up(bars[field], first_bar, n_bars, stack)
     out[25] = n_fills
-    out[26] = n_rebalances
+    out[26] = n_decisions
     out[27] = equity[n_bars - 1]
     out[28] = n_bars
     out[29] = bars_per_year

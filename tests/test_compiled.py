@@ -224,6 +224,28 @@ def tomorrow_in_a_module(bar, params, weights_out):
     return HELPERS.beyond(bar.history.close, bar.t) > 0.0
 
 
+@numba.njit
+def beyond_itself(values, t, depth):
+    if depth > 0:
+        return beyond_itself(values, t, depth - 1)
+    return values[t + 1, 0]
+
+
+@numba.njit
+def tomorrow_by_recursion(bar, params, weights_out):
+    return beyond_itself(bar.history.close, bar.t, 2) > 0.0
+
+
+INNER = types.ModuleType("inner")
+INNER.beyond = beyond
+HELPERS.inner = INNER
+
+
+@numba.njit
+def tomorrow_two_modules_deep(bar, params, weights_out):
+    return HELPERS.inner.beyond(bar.history.close, bar.t) > 0.0
+
+
 def of_closure(helper):
     @numba.njit
     def tomorrow_in_a_closure(bar, params, weights_out):
@@ -238,12 +260,15 @@ def of_closure(helper):
         tomorrow_in_history,
         tomorrow_in_a_helper,
         tomorrow_in_a_module,
+        tomorrow_two_modules_deep,
+        tomorrow_by_recursion,
         of_closure(beyond),
     ],
 )
 def test_reading_the_future_raises(bars, peeks):
     # The helper was compiled without bounds checks by the user himself.
     beyond(np.zeros((3, 2)), 1)
+    beyond_itself(np.zeros((3, 2)), 1, 1)
     with pytest.raises(IndexError) as caught:
         bl.run_backtest(bars, peeks, start="2024-01-05")
     notes = " ".join(caught.value.__notes__)

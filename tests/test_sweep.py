@@ -337,6 +337,77 @@ def test_integers_and_floats_of_one_parameter_are_floats(bars):
     assert math.isclose(leverage[0] / leverage[1], 2.0, rel_tol=0.05)
 
 
+def test_a_bool_among_numbers_is_refused(bars):
+    @numba.njit
+    def share(bar, params, weights_out):
+        weights_out[0] = params.share
+        return True
+
+    with pytest.raises(WeightsError, match="bool in some sets"):
+        sweep(bars, share, [{"share": True}, {"share": 0.5}])
+
+
+def test_a_wrong_value_of_the_first_set_is_its_error(bars):
+    grid = {"lookback": [5], "n": [2], "commission.bps": [-1.0, 5.0, -2.0]}
+    errors = sweep(bars, factory, grid).metrics["error"].to_list()
+    assert [one is None for one in errors] == [False, True, False]
+
+
+@pytest.mark.parametrize("name", ["initial_cash", "risk_free", "bars_per_year"])
+def test_a_parameter_named_like_a_setting_of_the_measures(bars, name):
+    scope = {"factory": factory}
+    exec(f"def rule({name}): return factory(5, {name})", scope)
+    with pytest.raises(ConfigError, match="name the parameter otherwise"):
+        sweep(bars, scope["rule"], {name: [2, 3]})
+
+
+def test_a_name_that_only_the_context_has_is_a_setting(bars):
+    days = bars["timestamp"].unique(maintain_order=True)
+    context = pl.DataFrame({"timestamp": days, "risk_free": [0.0] * len(days)})
+
+    @numba.njit
+    def calm(bar, params, weights_out):
+        weights_out[0] = 1.0 - bar.context.risk_free
+        return True
+
+    runs = sweep(bars, calm, {"risk_free": [0.0, 0.2]}, context=context)
+    assert runs.metrics["sharpe"].n_unique() == 2
+
+
+def test_settings_swept_over_a_compiled_callback(bars):
+    @numba.njit
+    def ranged(bar, params, weights_out):
+        for i in range(weights_out.size):
+            if bar.high[i] / bar.low[i] > params.width and bar.volume[i] > 0.0:
+                weights_out[i] = 1.0 / weights_out.size
+        return True
+
+    grid = {"width": [1.01, 1.02], "commission.bps": [float(k) for k in range(6)]}
+    runs = sweep(bars, ranged, grid, executor="threads", n_workers=2)
+    assert runs.n_failed == 0
+    for k in (0, 5, 11):
+        expected = runs.rerun(k).metrics
+        row = runs.metrics.row(k, named=True)
+        assert {name: row[name] for name in expected} == expected
+
+
+def test_what_is_stored_is_of_the_globals_that_it_says(bars, tmp_path):
+    scope = {"numba": numba, "SHARE": 0.5}
+    code = (
+        "def rule(bar, params, weights_out):\n"
+        "    weights_out[params.place] = SHARE\n"
+        "    return True\n"
+    )
+    exec(code, scope)
+    rule = numba.njit(scope["rule"])
+    folder = tmp_path / "runs"
+    first = sweep(bars, rule, {"place": [0]}, resume=folder).metrics["mean_leverage"]
+    scope["SHARE"] = 0.1
+    again = sweep(bars, rule, {"place": [0]}, resume=folder)
+    assert again.n_reused == 0
+    assert again.metrics["mean_leverage"][0] < first[0] / 4
+
+
 def test_chosen_metrics(bars):
     runs = sweep(bars, factory, GRID, metrics=["cagr", "sharpe"])
     assert runs.metrics.columns == ["set", *GRID, "cagr", "sharpe", "error"]

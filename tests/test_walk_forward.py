@@ -176,6 +176,54 @@ def test_later_data_change_no_earlier_test(bars):
     assert not before.equals(after)
 
 
+def test_actions_and_a_risk_free_rate(bars):
+    days = bars["timestamp"].unique().sort()
+    actions = pl.DataFrame(
+        {
+            "timestamp": [days[30], days[100], days[130], days[150]],
+            "kind": ["dividend", "deposit", "dividend", "split"],
+            "value": [0.5, 1e5, 0.7, 2.0],
+        }
+    ).with_columns(
+        asset=pl.when(pl.col("kind") != "deposit").then(pl.lit(bars["asset"][3]))
+    )
+    settings = {"actions": actions, "risk_free": 0.05}
+    found = forward(bars, factory, {"lookback": [20], "n": [3]}, **settings)
+    expected = bl.run_backtest(
+        bars,
+        factory,
+        params={"lookback": 20, "n": 3},
+        schedule="week_end",
+        start=days[80],
+        **settings,
+    )
+    assert_same_runs(found.result, expected)
+    found.result.audit()
+    whole = forward(bars, factory, {"lookback": [20], "n": [3]}, test=180, **settings)
+    assert whole.folds["test_sharpe"][0] == whole.metrics["sharpe"]
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"execution.size_at": ["decision", "fill"]},
+        {"execution.fill": ["next_open", "same_close"]},
+        {"execution.costs_in_size": ["none", "portfolio"]},
+    ],
+)
+def test_orders_that_wait_cannot_change_their_kind(bars, grid):
+    with pytest.raises(ConfigError, match="orders wait from one test to the next"):
+        forward(bars, factory, {**GRID, **grid})
+
+
+def test_an_execution_of_the_grid_is_that_of_the_result(bars):
+    grid = {"execution.fill": ["same_close"], "lookback": [20], "n": [3]}
+    found = forward(bars, factory, grid).result
+    assert found.config.execution.fill == "same_close"
+    assert found.fills["slippage"].sum() == found.metrics["total_slippage"] == 0.0
+    found.audit()
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [

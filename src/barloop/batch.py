@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from barloop.actions import ActionRows
+from barloop.annualisation import infer_bars_per_year
+from barloop.compiled import CompiledCallback
 from barloop.config import BacktestConfig
 from barloop.context import AlignedContext
 from barloop.engine import stage_of
@@ -116,9 +119,16 @@ class Job:
 
     def stage(self, config: BacktestConfig) -> Stage:
         """Check a configuration against the data."""
+        first_bar, _ = self.panel.bar_range(self.first)
+        run = self.panel.timestamps.slice(first_bar)
         return stage_of(
             self.panel,
             config,
+            usual_bars_per_year=self.common.block(
+                "bars_per_year", lambda: float(infer_bars_per_year(run))
+            )
+            if config.bars_per_year is None
+            else None,
             context=self.context,
             actions=self.actions,
             start=self.first,
@@ -164,6 +174,8 @@ class Common:
     def __init__(self) -> None:
         self._work: SharedWork | None = None
         self._is_factory: bool | None = None
+        self._lock = Lock()
+        self._blocks: dict[Any, Any] = {}
 
     def __reduce__(self) -> Any:
         return Common, ()
@@ -173,6 +185,13 @@ class Common:
         if self._is_factory is None:
             self._is_factory = is_factory(weights_fn)
         return self._is_factory
+
+    def block(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what was made under a key, by one thread for all."""
+        with self._lock:
+            if key not in self._blocks:
+                self._blocks[key] = make()
+            return self._blocks[key]
 
     def work(self, panel: Panel) -> SharedWork:
         """Return what was made of a panel."""
@@ -199,6 +218,7 @@ class Worker:
         self._nothing = np.full(len(MEASURES), np.nan)
         self._kept: OrderedDict[Any, Simulation] = OrderedDict()
         self._last: tuple[Any, WeightRows] | None = None
+        self._compiled: CompiledCallback | None = None
 
     def run(self, index: int, assignment: dict[str, Any]) -> Outcome:
         """Run one set.
@@ -261,16 +281,26 @@ class Worker:
                 kept.popitem(last=False)
         return simulation
 
+    def _callback(
+        self, weights: JittedWeights, panel: Panel, context: AlignedContext | None
+    ) -> CompiledCallback:
+        """Return the compiled callback of all runs of this worker."""
+        if self._compiled is None:
+            keep = self._job.common.block
+            self._compiled = CompiledCallback(weights, panel, context, keep)
+        return self._compiled
+
     def _weights(
         self, stage: Stage, params: Mapping[str, Any]
     ) -> WeightRows | Callable[..., Any] | JittedWeights:
         """Resolve the weights of a set, or take those of one with its parameters."""
-        if self._job.kinds is not None:
-            return self._job.weights(stage, params)
+        job = self._job
+        if job.kinds is not None:
+            return JittedWeights(job.weights_fn, params, job.kinds, self._callback)
         key = _key(params, stage.is_rebalance.tobytes())
         if key is not None and self._last is not None and self._last[0] == key:
             return self._last[1]
-        weights = self._job.weights(stage, params)
+        weights = job.weights(stage, params)
         if isinstance(weights, WeightRows):
             self._last = (key, weights)
         return weights

@@ -48,6 +48,13 @@ class Batches:
         Taken as needed.
     n_sets : int
         Their number.
+
+    Attributes
+    ----------
+    size : int
+        Sets of the next batch.
+    ahead : int
+        Batches that may be on their way for each slot.
     """
 
     def __init__(self, sets: Iterable[tuple[int, Assignment]], n_sets: int) -> None:
@@ -55,7 +62,7 @@ class Batches:
         self._n_left = n_sets
         self._seconds: float | None = None
         self.size = 1
-        self.ahead = AHEAD
+        self.ahead = 1
 
     def take(self, n_slots: int) -> list[tuple[int, Assignment]]:
         """Return the next batch; empty at the end.
@@ -65,7 +72,7 @@ class Batches:
         n_slots : int
             Workers among which the last sets are to be shared.
         """
-        share = self._n_left // (self.ahead * n_slots)
+        share = self._n_left // (AHEAD * n_slots)
         batch = list(itertools.islice(self._source, max(1, min(self.size, share))))
         self._n_left -= len(batch)
         return batch
@@ -97,7 +104,6 @@ def exchange(
     n_slots: Callable[[], int],
     submit: Callable[[bytes], Handle],
     collect: Callable[[list[Handle]], Iterable[tuple[Handle, bytes]]],
-    cancel: Callable[[list[Handle]], None],
 ) -> Iterator[Outcome]:
     """Keep workers busy and yield what comes back.
 
@@ -112,8 +118,6 @@ def exchange(
     collect : callable
         Waits a moment, and gives those of the handles that have ended, with their
         pickled reports.
-    cancel : callable
-        Gives up batches on their way, when it ends early.
 
     Yields
     ------
@@ -128,11 +132,11 @@ def exchange(
     batches = Batches(sets, n_sets)
     running: dict[Handle, list[int]] = {}
     slots, asked, at_end = 0, 0.0, False
-    try:
-        while True:
-            now = time.monotonic()
-            if not slots or now - asked > SLOTS_SECONDS:
-                slots, asked = max(1, n_slots()), now
+    while True:
+        now = time.monotonic()
+        if not slots or now - asked > SLOTS_SECONDS:
+            slots, asked = max(1, n_slots()), now
+        try:
             while not at_end and len(running) < batches.ahead * slots:
                 batch = batches.take(slots)
                 at_end = not batch
@@ -149,11 +153,8 @@ def exchange(
                 yield from report.outcomes
                 if report.error is not None:
                     raise report.error
-    except WorkerLostError as error:
-        raise _lost(error, running) from None
-    finally:
-        if running:
-            cancel(list(running))
+        except WorkerLostError as error:
+            raise _lost(error, running) from None
 
 
 def arrived(done: queue.SimpleQueue[Any]) -> Iterator[Any]:

@@ -105,11 +105,12 @@ def on_dask(client: Any, shared: Shared, sets: Sets, n_sets: int) -> Iterator[Ou
             n_slots=lambda: sum(client.nthreads().values()),
             submit=submit,
             collect=collect,
-            cancel=lambda keys: client.cancel([running[key] for key in keys]),
         )
     finally:
         # Tasks before their data, which would be reported as lost.
-        running.clear()
+        if running:
+            client.cancel(list(running.values()))
+            running.clear()
         box.release()
 
 
@@ -139,6 +140,8 @@ def on_ray(
                 raise _failed(error) from error
             yield one, report
 
+    # Left early, tasks are not cancelled, they are short: one that ends meanwhile can
+    # crash this process (ray-project/ray, pull request 54785).
     with _ray_running(ray, n_workers, n_sets):
         parcel = pack(shared)
         job, box = parcel.job, ray.put(parcel)
@@ -152,9 +155,6 @@ def on_ray(
             # In a list: a worker fetches it once, ray would with each task.
             submit=lambda batch: task.remote([box], job, batch),
             collect=collect,
-            # Nothing: a task that ends while `ray.cancel` runs can crash this process
-            # (ray-project/ray, pull request 54785).
-            cancel=lambda _: None,
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dis
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
 USER_OPTIONS: dict[str, Any] = {
     "boundscheck": True,
@@ -95,7 +97,7 @@ def functions_of(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
         one = waiting.pop()
         yield one
         for _, value in _reached(one):
-            inner = getattr(value, "py_func", None)
+            inner = _plain(value)
             if inner is not None and id(inner) not in seen:
                 seen[id(inner)] = inner
                 waiting.append(inner)
@@ -110,6 +112,40 @@ def names_in(function: Callable[..., Any]) -> set[str]:
     return names
 
 
+def parameter_names_in(function: Callable[..., Any]) -> list[str]:
+    """Return the names that a function may read of its params.
+
+    Parameters
+    ----------
+    function : callable
+        Plain Python; its second parameter is the params.
+
+    Returns
+    -------
+    list of str
+        Those that it reads itself; when it hands its params on, also every attribute
+        that the functions it calls read.
+    """
+    code = function.__code__
+    read = list(attributes_of(function).params)
+    steps = list(dis.get_instructions(code))
+    handed_on = any(
+        step.opname.startswith("LOAD_FAST")
+        and step.argval == code.co_varnames[1]
+        and after.opname not in ("LOAD_ATTR", "LOAD_METHOD")
+        for step, after in itertools.pairwise(steps)
+    )
+    if not handed_on:
+        return read
+    names = set[str]()
+    for one in functions_of(function):
+        if one is not function:
+            names.update(
+                name for part in _codes(one.__code__) for name in part.co_names
+            )
+    return [*read, *sorted(names.difference(read))]
+
+
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     yield code
     for constant in code.co_consts:
@@ -117,22 +153,28 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
+def _plain(value: Any) -> Callable[..., Any] | None:
+    """Return the Python of a compiled function; other things may claim an attribute."""
+    found: Callable[..., Any] | None = None
+    if isinstance(value, Dispatcher):
+        found = value.py_func
+    return found
+
+
 def _reached(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """Yield globals, closure values and attributes of modules that a function names."""
+    """Yield globals, closure values and what stands in modules, by dotted path."""
     names = {name for code in _codes(function.__code__) for name in code.co_names}
-    for name in names:
-        if name not in function.__globals__:
-            continue
-        value = function.__globals__[name]
-        yield name, value
-        if isinstance(value, types.ModuleType):
-            for inner in names:
-                if inner in vars(value):
-                    yield f"{name}.{inner}", vars(value)[inner]
+    waiting = [(n, function.__globals__[n]) for n in names if n in function.__globals__]
     for name, cell in zip(
         function.__code__.co_freevars, function.__closure__ or (), strict=True
     ):
-        yield name, cell.cell_contents
+        waiting.append((name, cell.cell_contents))
+    while waiting:
+        path, value = waiting.pop()
+        yield path, value
+        if isinstance(value, types.ModuleType) and path.count(".") < 8:
+            inside = vars(value)
+            waiting.extend((f"{path}.{n}", inside[n]) for n in names if n in inside)
 
 
 def with_bounds_checks(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -159,40 +201,83 @@ def with_bounds_checks(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _checked(function: Callable[..., Any], made: dict[int, Any]) -> Callable[..., Any]:
     swaps: dict[str, Any] = {}
-    for name, value in _reached(function):
-        inner = getattr(value, "py_func", None)
+    for path, value in _reached(function):
+        inner = _plain(value)
         if inner is None or str(inner.__module__).startswith("barloop."):
             continue
         if id(inner) not in made:
-            made[id(inner)] = value  # one that calls itself stays as it is
-            made[id(inner)] = numba.njit(**USER_OPTIONS)(_checked(inner, made))
-        swaps[name] = made[id(inner)]
-    if not swaps:
-        return function
-    scope = dict(function.__globals__)
-    for path, value in swaps.items():
-        name, _, attribute = path.partition(".")
-        if not attribute:
-            scope[name] = value
+            made[id(inner)] = _compiled_again(value, inner, made)
+        swaps[path] = made[id(inner)]
+    return _with(function, swaps) if swaps else function
+
+
+def _compiled_again(value: Any, inner: Callable[..., Any], made: dict[int, Any]) -> Any:
+    # Known before its own helpers are looked at: it may call itself.
+    copy = _with(inner, {})
+    signatures = [] if value._can_compile else list(value.nopython_signatures)
+    compiled = numba.njit(**USER_OPTIONS)(copy)
+    made[id(inner)] = compiled
+    swaps = {}
+    for path, one in _reached(inner):
+        python = _plain(one)
+        if python is None or str(python.__module__).startswith("barloop."):
             continue
-        module = scope[name]
-        if module is function.__globals__[name]:
-            scope[name] = types.ModuleType(module.__name__)
-            vars(scope[name]).update(vars(module))
-        setattr(scope[name], attribute, value)
+        if id(python) not in made:
+            made[id(python)] = _compiled_again(one, python, made)
+        swaps[path] = made[id(python)]
+    _place(copy, swaps)
+    for signature in signatures:
+        compiled.compile(signature.args)
+    if signatures:
+        compiled.disable_compile()
+    return compiled
+
+
+def _with(function: Callable[..., Any], swaps: dict[str, Any]) -> Callable[..., Any]:
     cells = tuple(
-        types.CellType(swaps[name]) if name in swaps else cell
-        for name, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        )
+        types.CellType(cell.cell_contents) for cell in function.__closure__ or ()
     )
     copy = types.FunctionType(
         function.__code__,
-        scope,
+        dict(function.__globals__),
         function.__name__,
         function.__defaults__,
         cells if function.__closure__ else None,
     )
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
+    _place(copy, swaps)
     return copy
+
+
+def _place(copy: Any, swaps: dict[str, Any]) -> None:
+    cells = dict(zip(copy.__code__.co_freevars, copy.__closure__ or (), strict=True))
+    copied: dict[str, types.ModuleType] = {}
+    for path, value in swaps.items():
+        *modules, name = path.split(".")
+        if not modules:
+            if name in cells:
+                cells[name].cell_contents = value
+            else:
+                copy.__globals__[name] = value
+            continue
+        place: Any = None
+        for k in range(len(modules)):
+            here = ".".join(modules[: k + 1])
+            if here not in copied:
+                if place is not None:
+                    old = vars(place)[modules[k]]
+                elif modules[k] in cells:
+                    old = cells[modules[k]].cell_contents
+                else:
+                    old = copy.__globals__[modules[k]]
+                copied[here] = types.ModuleType(old.__name__)
+                vars(copied[here]).update(vars(old))
+                if place is not None:
+                    setattr(place, modules[k], copied[here])
+                elif modules[k] in cells:
+                    cells[modules[k]].cell_contents = copied[here]
+                else:
+                    copy.__globals__[modules[k]] = copied[here]
+            place = copied[here]
+        setattr(place, name, value)

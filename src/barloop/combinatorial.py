@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from barloop.checks import require_choice
-from barloop.errors import SimulationError
+from barloop.errors import ConfigError, SimulationError
 from barloop.metrics import cagr, max_drawdown, sharpe, volatility
 from barloop.numerics import risk_free_per_bar
 from barloop.typing import BoolVector, FloatBlock, FloatVector, IntVector
@@ -161,6 +161,13 @@ def combinatorial(
     from barloop.folds import combinatorial_folds
 
     require_choice("select", select, get_args(Measure))
+    for name in ("split", "test_groups"):
+        if name in runs.parameter_names:
+            msg = (
+                f"a parameter cannot be named {name!r}, a column of the splits.\n"
+                "Hint: name it otherwise in the weights function."
+            )
+            raise ConfigError(msg)
     returns = runs.returns()
     known = np.flatnonzero(runs.metrics["error"].is_null().to_numpy())
     bars_per_year, risk_free = runs.bars_per_year, runs.risk_free

@@ -57,7 +57,7 @@ def explained(function: Callable[..., Any], text: str) -> str:
 
 def must_return(returned: str) -> str:
     """Say what a compiled callback returns instead of True or False."""
-    what = "nothing on some path" if "none" in returned.lower() else returned
+    what = "nothing on some path" if returned.lower() == "none" else returned
     if returned.startswith("OptionalType"):
         what = "nothing on some path"
     return (

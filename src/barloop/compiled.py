@@ -47,6 +47,9 @@ class CompiledCallback:
         Prices and features.
     context : AlignedContext or None
         Market-wide values.
+    keep : callable, optional
+        ``keep(key, make)`` returns what is kept under a key, or makes it: the block of
+        features is one for all threads of a sweep.
 
     Raises
     ------
@@ -56,7 +59,11 @@ class CompiledCallback:
     """
 
     def __init__(
-        self, weights: JittedWeights, panel: Panel, context: AlignedContext | None
+        self,
+        weights: JittedWeights,
+        panel: Panel,
+        context: AlignedContext | None,
+        keep: Callable[[Any, Callable[[], Any]], Any] | None = None,
     ) -> None:
         from barloop import code_names, shim
         from barloop.linking import linked
@@ -85,8 +92,7 @@ class CompiledCallback:
         self._context = _context_block(context, self.layout.context)
         self._weights = np.zeros(panel.n_assets)
         self._ask = linked(weights.function, self.layout)
-        self._drive: Callable[..., Any] | None = None
-        self._advance: Callable[..., Any] | None = None
+        self._drivers: dict[tuple[bool, ...], tuple[Any, Any]] = {}
         self.decide_with(weights.params)
 
     def decide_with(self, params: Mapping[str, Any]) -> None:
@@ -117,18 +123,20 @@ class CompiledCallback:
         (int, int, int)
             What `drive` returns.
         """
-        if self._drive is None:
+        rules = tuple(part is None for part in state[-3:])
+        if rules not in self._drivers:
             from barloop.linking import driver
 
-            self._advance, self._drive = driver((stop_bar, *state), self._ask)
-        answer: tuple[int, int, int] = self._drive(
+            self._drivers[rules] = driver((stop_bar, *state), self._ask)
+        advance, drive = self._drivers[rules]
+        answer: tuple[int, int, int] = drive(
             stop_bar,
             *state,
             self._features,
             self._context,
             self._params,
             self._weights,
-            self._advance,
+            advance,
             self._ask,
         )
         return answer
@@ -188,6 +196,13 @@ class Known:
         from barloop.shim import Layout
 
         own = {*account, "t", "history", "context"}
+        for name in (*self.columns, *self.context, *self.kinds):
+            if name in names and str(name).startswith("_"):
+                msg = (
+                    f"compiled code cannot read {name!r}, a name that begins with an "
+                    "underscore.\nHint: rename the column or the parameter."
+                )
+                raise WeightsError(msg)
         return Layout(
             prices=tuple(name for name in panels if name in self.prices),
             features=tuple(
@@ -295,6 +310,8 @@ def kind_of(name: str, value: Any) -> str:
 
 def number_of(name: str, kind: str, value: Any) -> float:
     """Return a parameter as the float64 in which it travels."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        kind_of(name, value)
     number = float(value)
     if kind == "int" and abs(number) > EXACT:
         msg = (

@@ -206,6 +206,7 @@ def stage_of(
     start: Any = None,
     end: Any = None,
     full: bool = False,
+    usual_bars_per_year: float | None = None,
 ) -> Stage:
     """Check settings against the data: everything of a run but its weights.
 
@@ -215,6 +216,8 @@ def stage_of(
         The data.
     config, context, actions, start, end, full
         See `prepare`.
+    usual_bars_per_year : float, optional
+        Where the settings have none; inferred from the timestamps when None.
 
     Returns
     -------
@@ -228,7 +231,7 @@ def stage_of(
         aligned = context
     elif context is not None:
         aligned = align(context, panel.timestamps, panel.timestamp_name)
-    bars_per_year = config.bars_per_year
+    bars_per_year = config.bars_per_year or usual_bars_per_year
     if bars_per_year is None:
         run = panel.timestamps.slice(first_bar)
         bars_per_year = float(infer_bars_per_year(run))

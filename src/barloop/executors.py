@@ -215,7 +215,6 @@ def _processes(
             n_slots=lambda: n_workers,
             submit=submit,
             collect=collect,
-            cancel=lambda _: None,
         )
         all_well = True
     finally:

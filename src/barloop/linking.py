@@ -78,6 +78,17 @@ def remembering(dispatcher: Any) -> Any:
 _asks: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
+def forget(function: Any) -> None:
+    """Compile a function anew when it is next used: it has the globals of its time.
+
+    Parameters
+    ----------
+    function : callable
+        The user's jitted function.
+    """
+    _asks.pop(function, None)
+
+
 def linked(function: Any, layout: Layout) -> Any:
     """Return the shim of a function, compiled once per layout."""
     made = _asks.setdefault(function, {})
@@ -96,7 +107,8 @@ def _compile(function: Any, layout: Layout) -> Any:
     compiled = numba.njit(**USER_OPTIONS)(make_shim(user, layout))
     try:
         compiled.compile(_ask_signature())
-    except numba.core.errors.NumbaError as error:
+    except Exception as error:
+        # Numba raises errors of its own, and passes on those of what it looks at.
         raise WeightsError(explained(plain, str(error))) from None
     (returned,) = {one.signature.return_type for one in user.overloads.values()}
     if not isinstance(returned, (types.Boolean, types.BooleanLiteral)):

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from barloop.code_names import USER_OPTIONS
+from barloop.compile_errors import SHIM_FILE
 from barloop.enums import AssetField
 from barloop.typing import FloatBlock, FloatVector, IntVector
 
@@ -83,6 +84,7 @@ ACCOUNT = {
 
 @cache
 def _record(name: str, fields: tuple[str, ...]) -> Any:
+    # Fields may begin with an underscore, as columns do.
     return namedtuple(name, fields)
 
 
@@ -134,6 +136,6 @@ def make_shim(user: Callable[..., Any], layout: Layout) -> Callable[..., bool]:
         "bars_held_of": _bars_held,
         "unrealized_pnl_of": _unrealized_pnl,
     }
-    exec(source, scope)
+    exec(compile(source, SHIM_FILE, "exec"), scope)
     shim: Callable[..., bool] = scope["shim"]
     return shim

@@ -136,9 +136,10 @@ class Simulation:
             return
         if not isinstance(weights, JittedWeights):
             self._callback = weights
-        elif self._compiled is None:
-            self._compiled = CompiledCallback(weights, self.panel, context)
         else:
+            if self._compiled is None:
+                make = weights.make or CompiledCallback
+                self._compiled = make(weights, self.panel, context)
             self._compiled.decide_with(weights.params)
         if self._row is None:
             self._row = DecisionRow(self.panel, self.config.limits)

@@ -140,6 +140,9 @@ def run_sweep(chosen: argparse.Namespace) -> int:
     """
     if chosen.out is not None:
         _require_suffix(chosen.out)
+        if not chosen.out.parent.is_dir():
+            msg = f"--out {chosen.out}: there is no folder {chosen.out.parent}."
+            raise ConfigError(msg)
     tables = read_grid(chosen.grid)
     weights_fn = load(chosen.weights)
     with _executor(chosen.executor, chosen.workers) as (executor, n_workers):
@@ -290,9 +293,13 @@ def _frame(path: Path | None) -> pl.DataFrame | None:
     if path is None:
         return None
     _require_suffix(path)
-    if path.suffix == ".csv":
-        return pl.read_csv(path, try_parse_dates=True)
-    return pl.read_parquet(path)
+    try:
+        if path.suffix == ".csv":
+            return pl.read_csv(path, try_parse_dates=True)
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        msg = f"{path} cannot be read: {error}"
+        raise ConfigError(msg) from error
 
 
 def _require_suffix(path: Path) -> None:

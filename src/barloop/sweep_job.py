@@ -15,7 +15,7 @@ from barloop.config import PATHS, BacktestConfig, resolve
 from barloop.context import Context, align
 from barloop.engine import run_panel
 from barloop.enums import ActionKind
-from barloop.errors import BarloopError, ConfigError, suggestion
+from barloop.errors import BarloopError, ConfigError, WeightsError, suggestion
 from barloop.sets import SetList
 from barloop.simulation import Stage
 from barloop.typing import FloatVector, FrameLike, WeightsFn
@@ -26,6 +26,8 @@ from barloop.weights import (
     parameter_names,
 )
 
+N_TRIED = 20
+"""Sets that are tried before a setting is called wrong in all of them."""
 KINDS = {"Int64": "int", "Float64": "float", "Boolean": "bool"}
 """Kinds of parameters of a compiled callback by the dtype of their column."""
 
@@ -78,6 +80,10 @@ def job_of(
     return job, sets
 
 
+SETTINGS_OF_MEASURES = ("initial_cash", "bars_per_year", "risk_free")
+"""Settings that the statistics of a sweep read by the name of their column."""
+
+
 def _config_names(
     sets: SetList, weights_fn: Any, shared: Mapping[str, Any]
 ) -> frozenset[str]:
@@ -85,9 +91,16 @@ def _config_names(
     parameters, takes_any = parameter_names(weights_fn)
     reach = set()
     for name in sets.names:
+        if name in shared:
+            msg = f"{name!r} stands in the grid and in params."
+            raise ConfigError(msg)
         if name in parameters:
-            if name in shared:
-                msg = f"{name!r} stands in the grid and in params."
+            if name in SETTINGS_OF_MEASURES:
+                msg = (
+                    f"the grid names {name!r}, a parameter of the weights and also a "
+                    "setting that measures depend on.\n"
+                    "Hint: name the parameter otherwise."
+                )
                 raise ConfigError(msg)
         elif name in PATHS:
             reach.add(name)
@@ -111,8 +124,20 @@ def _kinds(
     names, _ = parameter_names(weights_fn)
     kinds = {name: kind_of(name, value) for name, value in shared.items()}
     for name, column in sets.columns().to_dict().items():
-        if name in names:
-            kinds[name] = KINDS.get(str(column.dtype)) or kind_of(name, sets[0][name])
+        if name not in names:
+            continue
+        kind = KINDS.get(str(column.dtype))
+        if kind is None:
+            # Values of several types: one of them may not be a number.
+            found = {kind_of(name, one[name]) for one in sets}
+            if "bool" in found and len(found) > 1:
+                msg = (
+                    f"{name} is a bool in some sets and a number in others; a compiled "
+                    "callback needs one type.\nHint: write 0 and 1."
+                )
+                raise WeightsError(msg)
+            kind = "float" if "float" in found else found.pop()
+        kinds[name] = kind
     return kinds
 
 
@@ -120,22 +145,34 @@ def checked_stage(job: Job, sets: SetList) -> Stage:
     """Refuse what no set can do; a wrong value of some sets is their own error."""
     first = sets[0]
     check_weights(job.weights_fn, job.params_of(first))
-    try:
-        stage = job.stage(job.config_of(first))
-    except BarloopError:
-        # If another set passes, it is an error of this one.
-        stage = job.stage(job.config_of(sets[len(sets) - 1]))
+    stage = _first_stage(job, sets)
     if job.kinds is not None:
         weights = JittedWeights(job.weights_fn, job.params_of(first), job.kinds)
         CompiledCallback(weights, job.panel, job.context)
     return stage
 
 
-def initial_cash_of(sets: SetList, base: BacktestConfig) -> FloatVector | float:
+def _first_stage(job: Job, sets: SetList) -> Stage:
+    """Return the stage of the first of some sets that has one."""
+    refused: BarloopError | None = None
+    for k in {0, len(sets) - 1, *range(min(len(sets), N_TRIED))}:
+        try:
+            return job.stage(job.config_of(sets[k]))
+        except BarloopError as error:
+            refused = refused or error
+    if refused is None:
+        msg = "a sweep has at least one set."
+        raise AssertionError(msg)
+    raise refused from None
+
+
+def initial_cash_of(job: Job, sets: SetList) -> FloatVector | float:
     """Return the initial cash of all sets, or of each."""
-    if "initial_cash" not in sets.names:
-        return float(base.initial_cash)
-    values: FloatVector = sets.columns()["initial_cash"].cast(pl.Float64).to_numpy()
+    if "initial_cash" not in job.config_names:
+        return float(job.config.initial_cash)
+    values: FloatVector = (
+        sets.columns()["initial_cash"].cast(pl.Float64, strict=False).to_numpy()
+    )
     return values
 
 

@@ -22,6 +22,7 @@ from barloop.digest import (
 from barloop.equity_file import EquityFile
 from barloop.errors import ConfigError, suggestion
 from barloop.executors import execute
+from barloop.linking import forget
 from barloop.progress import progress as progress_bar
 from barloop.release import VERSION
 from barloop.set_parts import pack_keys
@@ -104,7 +105,7 @@ def run_sets(
         parameter_names=sets.names,
         equity=saved.equity(),
         timestamps=panel.timestamps.slice(first_bar),
-        initial_cash=initial_cash_of(sets, job.config),
+        initial_cash=initial_cash_of(job, sets),
         deposits=deposits_of(job.actions, panel.n_bars, first_bar),
         bars_per_year=stage.bars_per_year,
         risk_free=float(job.config.risk_free),
@@ -171,6 +172,9 @@ class _Folder:
     ) -> None:
         from barloop._kernels.statistics import MEASURES
 
+        if job.kinds is not None:
+            # What was compiled earlier has older globals than the digest tells.
+            forget(job.weights_fn)
         context = None if job.context is None else job.context.values
         identity = {
             "data": panel_digest(job.panel),

@@ -65,6 +65,7 @@ class WalkForwardResult:
         times = self.result.panel.timestamps
         returns = self.result.returns["return"].to_numpy()
         first = folds[0].test_start
+        risk_free = float(self.result.config.risk_free)
         bars_per_year = float(self.result.metrics["bars_per_year"] or 1.0)
         stops = [*(fold.test_start for fold in folds[1:]), folds[-1].test_stop]
         rows = [
@@ -86,7 +87,10 @@ class WalkForwardResult:
         trained = pl.concat(rows, how="vertical_relaxed").select(names)
         trained = trained.rename({self._select: f"train_{self._select}"})
         tested = [float(np.prod(1.0 + one) - 1.0) for one in of_test]
-        ratios = [sharpe(one, bars_per_year=bars_per_year) for one in of_test]
+        ratios = [
+            sharpe(one, bars_per_year=bars_per_year, risk_free=risk_free)
+            for one in of_test
+        ]
         return pl.DataFrame(columns).with_columns(
             *trained.get_columns(),
             pl.Series("test_return", tested, nan_to_null=True),

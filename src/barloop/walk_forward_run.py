@@ -10,7 +10,8 @@ import numpy as np
 
 from barloop.batch import Common, Job
 from barloop.enums import Option
-from barloop.errors import ConfigError, SimulationError
+from barloop.errors import BarloopError, ConfigError, SimulationError, suggestion
+from barloop.execution import Execution
 from barloop.folds import Fold, walk_forward_folds
 from barloop.record import record_of
 from barloop.result import BacktestResult
@@ -62,6 +63,8 @@ def run_folds(
             "one account.\nHint: leave it out of the grid."
         )
         raise ConfigError(msg)
+    _require_names(sets, select)
+    execution = _one_execution(job, sets)
     panel = job.panel
     first_bar, _ = panel.bar_range(job.first, None)
     folds = [
@@ -88,7 +91,7 @@ def run_folds(
         )
         runs.append(trained)
         chosen.append(_choose(trained, select, f"fold {k}", minimize=minimize))
-    result = _stitched(job, sets, folds, chosen, between)
+    result = _stitched(job, sets, folds, chosen, between, execution)
     return WalkForwardResult(
         result=result,
         runs=runs,
@@ -97,6 +100,46 @@ def run_folds(
         select=select if isinstance(select, str) else "sharpe",
         between=between,
     )
+
+
+COLUMNS = ("fold", "train_start", "train_end", "test_start", "test_end")
+"""Columns of the table of folds, beside those of the parameters."""
+
+
+def _require_names(sets: SetList, select: Select) -> None:
+    from barloop._kernels.statistics import MEASURES
+
+    if isinstance(select, str) and select not in MEASURES:
+        msg = f"select names no measure: {select!r}.{suggestion(select, MEASURES)}"
+        raise ConfigError(msg)
+    taken = [name for name in sets.names if name in COLUMNS or "test_" in name[:5]]
+    if taken:
+        msg = (
+            f"a parameter of a walk-forward cannot be named {taken[0]!r}, a column of "
+            "its folds.\nHint: name it otherwise in the weights function."
+        )
+        raise ConfigError(msg)
+
+
+def _one_execution(job: Job, sets: SetList) -> Execution:
+    """Return how all sets fill and size; orders wait from one test to the next."""
+    if not any(name.partition(".")[0] == "execution" for name in job.config_names):
+        return job.config.execution
+    known: dict[tuple[Any, ...], Execution] = {}
+    for assignment in sets:
+        try:
+            one = job.config_of(assignment).execution
+        except BarloopError:
+            continue  # the error of its own row
+        known.setdefault((one.fill, one.size_at, one.costs_in_size), one)
+    if len(known) > 1:
+        msg = (
+            "the grid of a walk-forward cannot change execution.fill, size_at or "
+            "costs_in_size: orders wait from one test to the next.\n"
+            "Hint: run one walk-forward for each."
+        )
+        raise ConfigError(msg)
+    return next(iter(known.values()), job.config.execution)
 
 
 def _moved(fold: Fold, by: int) -> Fold:
@@ -117,7 +160,11 @@ def _choose(
         msg = f"every set failed on the training window of {where}, the first: {first}"
         raise SimulationError(msg)
     if isinstance(select, str):
-        return int(runs.best(select, minimize=minimize)["set"])
+        try:
+            return int(runs.best(select, minimize=minimize)["set"])
+        except BarloopError as error:
+            error.add_note(f"on the training window of {where}")
+            raise
     number = select(runs)
     if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
         msg = f"select must return the number of a set, got {number!r} on {where}."
@@ -134,6 +181,7 @@ def _stitched(
     folds: list[Fold],
     chosen: list[int],
     between: str,
+    execution: Execution,
 ) -> BacktestResult:
     """Run all tests as one account, each with its own parameters."""
     times = job.panel.timestamps
@@ -163,7 +211,8 @@ def _stitched(
             now = _closing(now, stage, stop)
         before, at = now, stop
     record = record_of(before)
-    return BacktestResult(replace(record, config=job.config, is_rebalance=mask), "full")
+    config = job.config.replace({"execution": execution})
+    return BacktestResult(replace(record, config=config, is_rebalance=mask), "full")
 
 
 def _until(job: Job, n_bars: int, *, first: Any) -> Job:
@@ -172,10 +221,21 @@ def _until(job: Job, n_bars: int, *, first: Any) -> Job:
     if context is not None:
         values = {name: column[:n_bars] for name, column in context.values.items()}
         context = replace(context, values=values)
+    actions = job.actions
+    if actions is not None:
+        n = int(actions.start[n_bars])
+        actions = replace(
+            actions,
+            start=actions.start[: n_bars + 1],
+            kind=actions.kind[:n],
+            asset=actions.asset[:n],
+            value=actions.value[:n],
+        )
     return replace(
         job,
         panel=job.panel.truncate(n_bars),
         context=context,
+        actions=actions,
         first=first,
         common=Common(),
     )

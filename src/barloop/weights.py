@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,8 @@ class JittedWeights:
     params: Mapping[str, Any]
     kinds: Mapping[str, str] | None = None
     """Kind of each parameter over all sets of a sweep, see `compiled.kind_of`."""
+    make: Callable[..., Any] | None = None
+    """Makes the `CompiledCallback`, where several runs share one."""
 
 
 def resolve_weights(
@@ -257,13 +259,10 @@ def parameter_names(weights_fn: Any) -> tuple[list[str], bool]:
     if _is_columnar(weights_fn) or not callable(weights_fn):
         return [], False
     if is_jitted(weights_fn):
-        from barloop.code_names import attributes_of, names_in
+        from barloop.code_names import parameter_names_in
 
-        source = getattr(weights_fn, "py_func", weights_fn)
         _require_jitted(weights_fn)
-        read = list(attributes_of(source).params)
-        # Params may also be handed on to another function.
-        return [*read, *sorted(names_in(source).difference(read))], False
+        return parameter_names_in(getattr(weights_fn, "py_func", weights_fn)), False
     parameters = _parameters(weights_fn)
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = [one.name for one in parameters if one.kind in named]

@@ -33,6 +33,8 @@ from barloop.errors import ConfigError, SimulationError, WeightsError
 from barloop.executors import execute
 from barloop.panel import Panel
 
+pytestmark = pytest.mark.once
+
 # Workers need not be able to import the tests.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+pytestmark = pytest.mark.once
+
 SOON = 4.0
 """Seconds: one, and what a busy machine adds."""
 

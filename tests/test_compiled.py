@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 
 import barloop as bl
+from barloop import jitted
 from barloop.errors import WeightsError
 from comparison import assert_same_runs
 from strategies import examples, worlds
@@ -296,6 +297,33 @@ def test_weights_that_are_not_valid(bars, weight, message):
         bl.run_backtest(bars, said, params={"weight": float(weight)})
 
 
+def test_helpers_refuse_arrays_of_another_length(bars):
+    """They have no bounds checks of their own: a longer array would be written past."""
+    scores = np.random.default_rng(1).normal(size=(80, 400))
+
+    @numba.njit
+    def of_another_panel(bar, params, weights_out):
+        jitted.equal_weight(jitted.top_n(scores[bar.t], 5), weights_out)
+        return True
+
+    with pytest.raises(WeightsError, match="arrays must be of one length"):
+        bl.run_backtest(bars, of_another_panel)
+
+    chosen, weights = np.ones(3, dtype=np.bool_), np.zeros(2)
+    score = np.ones(3)
+    for call in (
+        lambda: jitted.equal_weight(chosen, weights),
+        lambda: jitted.rank_weights(score, chosen, weights),
+        lambda: jitted.rank_weights(score, chosen[:2], np.zeros(3)),
+        lambda: jitted.inverse_volatility(chosen, score, weights),
+        lambda: jitted.inverse_volatility(chosen, score[:2], np.zeros(3)),
+        lambda: jitted.long_short(chosen, chosen, weights),
+        lambda: jitted.long_short(chosen, chosen[:2], np.zeros(3)),
+    ):
+        with pytest.raises(WeightsError, match="arrays must be of one length"):
+            call()
+
+
 def test_kinds_of_parameters(bars):
     @numba.njit
     def typed(bar, params, weights_out):
@@ -363,6 +391,10 @@ def writes_close(bar, params, weights_out):
     bar.history.close[0, 0] = 5.0
     return True
 @numba.njit
+def sets_close(bar, params, weights_out):
+    bar.close = weights_out
+    return True
+@numba.njit
 def uses_polars(bar, params, weights_out): return pl.DataFrame({"a": [1]}).height > 0
 @numba.njit
 def alias(bar, params, weights_out):
@@ -378,7 +410,8 @@ cases = {
     "unread_param": (unread_param, {"n": 3}), "timestamp": (timestamp, {}),
     "assets": (assets, {}), "calls_history": (calls_history, {}),
     "calls_python": (calls_python, {}), "writes_positions": (writes_positions, {}),
-    "writes_close": (writes_close, {}), "uses_polars": (uses_polars, {}),
+    "writes_close": (writes_close, {}), "sets_close": (sets_close, {}),
+    "uses_polars": (uses_polars, {}),
     "alias": (alias, {}), "not_compiled": (not_compiled, {}),
     "text_param": (unread_param, {"n": "x"}), "array_param": (unread_param, {"n": [1]}),
 }
@@ -426,8 +459,9 @@ def told() -> dict[str, list]:
         ("assets", ["no 'assets' in compiled code"]),
         ("calls_history", ["bar.history(...)", "bar.history.close[bar.t - 19 :]"]),
         ("calls_python", ["'plain'", "is not compiled", "@numba.njit"]),
-        ("writes_positions", ["the bar, which is read-only"]),
-        ("writes_close", ["the bar, which is read-only"]),
+        ("writes_positions", ["the bar or to params, which are read-only"]),
+        ("writes_close", ["the bar or to params, which are read-only"]),
+        ("sets_close", ["'sets_close'", "read-only"]),
         ("uses_polars", ["'uses_polars'", "cannot be compiled", "Hint"]),
         ("alias", ["bar has no 'nonsense'", "line"]),
         ("not_compiled", ["'not_compiled' is not compiled", "@numba.njit"]),

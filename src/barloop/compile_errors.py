@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -25,8 +26,9 @@ def explained(function: Callable[..., Any], text: str) -> str:
     """Say in our words why numba could not compile a function."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     places = re.findall(r'File "([^"]*)", line (\d+)', text)
-    # The shim has no file; the first place is the innermost.
-    lines = [line for file, line in places if file != SHIM_FILE]
+    # The first place is the innermost; those of numba and of the shim say nothing.
+    own = os.path.basename(function.__code__.co_filename)
+    lines = [line for file, line in places if os.path.basename(file) == own]
     where = f", line {lines[0]}" if lines else ""
     head = f"{title_of(function)} cannot be compiled{where}: "
     unknown = re.search(r"Unknown attribute '(\w+)' of type (\w+)", text)
@@ -38,9 +40,13 @@ def explained(function: Callable[..., Any], text: str) -> str:
             f"{head}it calls {python[1]!r}, which is not compiled.\n"
             f"Hint: decorate {python[1]!r} with @numba.njit."
         )
-    if "readonly array" in text and ("modify" in text or "setitem" in text):
+    is_field = "No definition for lowering Bar(" in text or "lowering Params(" in text
+    is_array = "readonly array" in text and ("modify" in text or "setitem" in text)
+    # What numba 0.68 makes of `bar.close += 1`.
+    in_place = text == "'NoneType' object has no attribute 'args'"
+    if is_field or is_array or in_place:
         return (
-            f"{head}it writes to the bar, which is read-only.\n"
+            f"{head}it writes to the bar or to params, which are read-only.\n"
             "Hint: write to weights_out, or to a copy."
         )
     returned = re.search(r"No conversion from (.+?) to bool for '\$", text)

@@ -197,6 +197,8 @@ def equal_weight(
     gross : float, default 1.0
         Sum of the weights.
     """
+    if chosen.size != weights_out.size:
+        raise WeightsError("equal_weight: arrays must be of one length.")  # noqa: EM101
     total = 1.0 if gross is None else gross
     n = 0
     for i in range(chosen.size):
@@ -224,6 +226,8 @@ def rank_weights(
     gross : float, default 1.0
         Sum of the weights.
     """
+    if score.size != chosen.size or score.size != weights_out.size:
+        raise WeightsError("rank_weights: arrays must be of one length.")  # noqa: EM101
     total = 1.0 if gross is None else gross
     value, rank = np.empty(score.size), np.empty(score.size)
     n = 0
@@ -259,6 +263,8 @@ def inverse_volatility(
     gross : float, default 1.0
         Sum of the weights.
     """
+    if chosen.size != volatility.size or chosen.size != weights_out.size:
+        raise WeightsError("inverse_volatility: arrays must be of one length.")  # noqa: EM101
     total = 1.0 if gross is None else gross
     inverses = 0.0
     for i in range(chosen.size):
@@ -290,6 +296,8 @@ def long_short(
     long_gross, short_gross : float, default 0.5
         Sum of the weights of each side.
     """
+    if long.size != short.size or long.size != weights_out.size:
+        raise WeightsError("long_short: arrays must be of one length.")  # noqa: EM101
     bought = 0.5 if long_gross is None else long_gross
     sold = 0.5 if short_gross is None else short_gross
     n_long = n_short = 0

@@ -29,8 +29,8 @@ N_ACCOUNT = len(AssetField)
 CASH = int(BarField.CASH)
 EQUITY = int(BarField.EQUITY)
 END_OF_HISTORY = (
-    "Hint: the last bar of bar.history is this one, number bar.t; nothing after it can "
-    "be read."
+    "Hint: an array ends before that place.  bar.history ends at this bar, number "
+    "bar.t, and nothing after it can be read; other arrays have a place per asset."
 )
 WINDOW_CELLS = 20_000_000
 """Bars times assets that the loop runs through between two looks at an interrupt."""

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 import tomllib
+import traceback
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,8 +54,8 @@ TOML file:
   # n = 500
   # seed = 1
 
-Exit status: 0 all sets are fine; 1 nothing was run, or the sweep broke off; 2 wrong
-usage; 3 all sets have run, some have an error; 130 interrupted.
+Exit status: 0 all sets are fine; 1 wrong input, or the sweep broke off; 2 unknown
+options; 3 all sets have run, some have an error; 130 interrupted.
 """
 
 
@@ -138,6 +139,9 @@ def run_sweep(chosen: argparse.Namespace) -> int:
     int
         Exit status.
     """
+    if chosen.keep == "equity" and chosen.resume is None:
+        msg = "--keep equity needs --resume DIR: that is where the equity is written."
+        raise ConfigError(msg)
     if chosen.out is not None:
         _require_suffix(chosen.out)
         if not chosen.out.parent.is_dir():
@@ -242,23 +246,43 @@ def load(target: str) -> Any:
         sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and module_name == error.name:
+            msg = (
+                f"there is no module {module_name!r} in {folder} or among the "
+                "installed ones."
+            )
+            raise ConfigError(msg) from None
+        where = ""
+        if error.__traceback__ is not None:
+            *_, last = traceback.extract_tb(error.__traceback__)
+            where = f" ({Path(last.filename).name}, line {last.lineno})"
         msg = (
-            f"there is no module {module_name!r} in {folder} or among the installed "
-            "ones."
+            f"module {module_name!r} cannot be imported: "
+            f"{type(error).__name__}: {error}{where}"
         )
-        raise ConfigError(msg) from None
+        raise ConfigError(msg) from error
     if not hasattr(module, name):
         known = [one for one in vars(module) if not one.startswith("_")]
         msg = f"module {module_name!r} has no {name!r}.{suggestion(name, known)}"
         raise ConfigError(msg)
-    return getattr(module, name)
+    weights = getattr(module, name)
+    if not callable(weights) and not isinstance(weights, (str, pl.Expr, pl.DataFrame)):
+        msg = f"{target} is of type {type(weights).__name__}, no weights."
+        raise ConfigError(msg)
+    return weights
 
 
 def _sets(tables: Mapping[str, Any], path: Path) -> Any:
     if "grid" in tables:
+        for name, values in tables["grid"].items():
+            if isinstance(values, dict):
+                inner = next(iter(values), "")
+                msg = (
+                    f"{path}: {name} is a table.\n"
+                    f'Hint: quote names with a dot, as in "{name}.{inner}" = [...].'
+                )
+                raise ConfigError(msg)
         return tables["grid"]
     search = dict(tables["search"])
     kinds = {"random": random_search, "latin_hypercube": latin_hypercube}

@@ -262,6 +262,7 @@ class SweepResult:
                 .hstack(scores)
                 .sort(
                     "plateau",
+                    metric,
                     descending=not minimized,
                     nulls_last=True,
                     maintain_order=True,

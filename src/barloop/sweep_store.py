@@ -361,9 +361,16 @@ class SweepStore:
         """Yield rows that have what this run asks for, part by part."""
         good = [name for name in self._kinds if self._has_all(name)]
         for path in self._places.part_paths():
-            if not set(columns) <= set(pl.read_parquet_schema(path)):
-                continue
-            frame = pl.read_parquet(path, columns=columns, glob=False)
+            try:
+                if not set(columns) <= set(pl.read_parquet_schema(path)):
+                    continue
+                frame = pl.read_parquet(path, columns=columns, glob=False)
+            except pl.exceptions.PolarsError as error:
+                msg = (
+                    f"resume: {path} cannot be read: {error}\n"
+                    "Hint: delete this file; its sets are run again."
+                )
+                raise SimulationError(msg) from error
             is_good = frame["identity"].is_in(good)
             if is_good.any():
                 yield frame if is_good.all() else frame.filter(is_good)

@@ -164,13 +164,24 @@ class Trials:
         PBOResult
             With numbers of sets.
         """
+        returns = self._excess("pbo()")
+        # A set that never traded is no rival: it has no Sharpe ratio.
+        known = np.flatnonzero(~np.isnan(self.measures.values("sharpe")[self._sets]))
+        if known.size < 2:
+            msg = (
+                "pbo() compares sets with a Sharpe ratio: "
+                f"{known.size} of {len(self.measures):,} has one."
+            )
+            raise SimulationError(msg)
+        if known.size < returns.shape[1]:
+            returns = returns[:, known]
         made = probability_of_backtest_overfitting(
-            self._excess("pbo()"),
+            returns,
             n_blocks=n_blocks,
             metric=metric,
             bars_per_year=self.bars_per_year,
         )
-        return replace(made, selected=self._sets[made.selected])
+        return replace(made, selected=self._sets[known[made.selected]])
 
     def reality_check(self, benchmark: Any, **options: Any) -> RealityCheck:
         """Compute what `SweepResult.reality_check` documents.

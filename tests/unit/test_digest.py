@@ -728,12 +728,23 @@ def test_compiled_functions():
 
     assert function_digest(remade(1.0)) == function_digest(remade(1.0))
     assert function_digest(remade(1.0)) != function_digest(remade(2.0))
-    assert function_digest(remade(1.0)) != function_digest(remade(1.0, fastmath=True))
     assert function_digest(remade(1.0)) == function_digest(remade(1.0, nogil=True))
     before = function_digest(jitted)
     assert jitted(1.0, 0, np.zeros(1))
     assert function_digest(jitted) == before
     assert "global jitted_helper" in function_digests(jitted)
+
+
+@pytest.mark.once
+def test_options_of_the_compiler_that_change_numbers():
+    def remade(**options):
+        @numba.njit(**options)
+        def f(bar, params, weights_out):
+            return True
+
+        return f
+
+    assert function_digest(remade()) != function_digest(remade(fastmath=True))
 
 
 def test_expression_factory_and_expressions():

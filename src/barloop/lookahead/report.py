@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from barloop.schema import show
 WIDTH = 78
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LookaheadReport:
     """Say what `check_lookahead` tried; printing it shows everything.
 
@@ -50,9 +51,22 @@ class LookaheadReport:
     n_runs: int
     remarks: tuple[str, ...]
 
+    def _headline(self) -> str:
+        if not self.n_compared:
+            return "Nothing could be checked."
+        if any("from outside" in remark for remark in self.remarks):
+            return "No look-ahead found in what could be checked."
+        return "No look-ahead found."
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
     def __str__(self) -> str:
         lines = [
-            "No look-ahead found." if self.n_compared else "Nothing could be checked.",
+            self._headline(),
             _line(
                 "weights",
                 f"{self.form}; {self.n_assets:,} assets, {self.n_bars:,} bars, "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 
 import cloudpickle
 import numba
@@ -532,11 +531,9 @@ def test_failed_sets_are_kept_as_failed(bars, tmp_path):
 
 
 def test_a_grid_of_many_sets_is_lazy(bars):
-    started = time.perf_counter()
     names = {"lookback": list(range(1, 101)), "n": list(range(1, 101))}
     from barloop.sets import SetList
 
     sets = SetList.of({**names, "commission.bps": [float(k) for k in range(100)]})
     assert len(sets) == 1_000_000
-    assert time.perf_counter() - started < 60.0
     assert sets[999_999] == {"lookback": 100, "n": 100, "commission.bps": 99.0}

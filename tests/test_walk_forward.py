@@ -266,7 +266,6 @@ def test_paths_are_made_of_the_runs_of_the_sweep(bars):
     assert len(found.splits) == 15
     returns = runs.returns()
     # Every return of a path is that of the set chosen by a split that tests its bar.
-    edges = np.linspace(0, 260, 7).round().astype(int)
     for row in found.splits.iter_rows(named=True):
         train = np.ones(260, dtype=bool)
         for group in row["test_groups"]:
@@ -275,7 +274,6 @@ def test_paths_are_made_of_the_runs_of_the_sweep(bars):
             train[max(first - 5, 0) : stop + 5] = False
         ratios = [sharpe(returns[train, k], bars_per_year=252) for k in range(6)]
         assert row["set"] == int(np.nanargmax(ratios))
-    assert edges.size == 7
     for p in range(5):
         for t in range(260):
             assert found.returns[t, p] in returns[t]

@@ -212,11 +212,6 @@ class Simulation:
         """Sparse decisions; of a callback, the one row it writes."""
         return self._decisions
 
-    @property
-    def compiled(self) -> CompiledCallback | None:
-        """The compiled callback that decides, if one does."""
-        return self._compiled
-
     def run(self, stop_bar: int | None = None) -> None:
         """Drive the loop from where it stands.
 
